@@ -1,0 +1,101 @@
+"""gradcore: PyTorch's tensors, tape and training loop on the arrays people already have.
+
+NumPy on a CPU, CuPy and fused kernels on CUDA GPUs. `import gradcore as torch` runs PyTorch training code that stays
+within what is covered.
+
+>>> import gradcore as torch
+>>> x = torch.tensor([1.0, 2.0], requires_grad=True)
+>>> (x**2).sum().backward()
+>>> x.grad
+tensor([2., 4.])
+"""
+
+from __future__ import annotations
+
+import math as _math
+import warnings as _warnings
+from typing import Any
+
+# Infinities and NaNs are values here, as in PyTorch, and not worth a warning each time a ufunc makes one.
+_warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"gradcore\.")
+
+from . import autograd, dtypes
+from .autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .devices import device
+from .dtypes import (
+    bfloat16,
+    dtype,
+    finfo,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    iinfo,
+    int8,
+    int16,
+    int32,
+    int64,
+    promote_types,
+    set_default_dtype,
+    uint8,
+)
+from .dtypes import bool_ as bool
+from .tensor import CREATION as _CREATION
+from .tensor import FUNCTIONS as _FUNCTIONS
+from .tensor import Generator, Size, Tensor, default_generator
+
+__version__ = "0.1.0"
+
+inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
+
+globals().update(dtypes.ALIASES)
+globals().update(_CREATION)
+globals().update(_FUNCTIONS)
+
+from . import cuda, nn, optim, utils  # after the functions, which they use
+
+__all__ = [
+    "Generator",
+    "Size",
+    "Tensor",
+    "autograd",
+    "bfloat16",
+    "bool",
+    "cuda",
+    "default_generator",
+    "device",
+    "dtype",
+    "e",
+    "enable_grad",
+    "finfo",
+    "float16",
+    "float32",
+    "float64",
+    "get_default_dtype",
+    "iinfo",
+    "inf",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "is_grad_enabled",
+    "nan",
+    "nn",
+    "no_grad",
+    "optim",
+    "pi",
+    "promote_types",
+    "set_default_dtype",
+    "set_grad_enabled",
+    "uint8",
+    "utils",
+    *dtypes.ALIASES,
+    *_CREATION,
+    *_FUNCTIONS,
+]
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(
+        f"module 'gradcore' has no attribute {name!r}. If it is part of PyTorch's public API, it is not covered yet"
+    )

@@ -1,0 +1,125 @@
+"""`backward` and `grad`: the public ways into the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Union
+
+from ..backends import backend_of
+from . import engine
+from .tape import wrap
+from .variable import Variable
+
+Tensors = Union[Variable, Sequence[Variable]]
+
+
+def _sequence(x: Any) -> tuple[Any, ...]:
+    return (x,) if isinstance(x, Variable) or x is None else tuple(x)
+
+
+def _seeds(outputs: Sequence[Variable], grads: Sequence[Any], create_graph: bool) -> list[tuple[Variable, Any]]:
+    """Each output with its gradient, checked; ones for scalars where None is given."""
+    roots = []
+    for i, (out, g) in enumerate(zip(outputs, grads)):
+        array = out._array
+        if not out._requires_grad:
+            raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
+        if g is None:
+            if array.size != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            value = backend_of(array).full(array.shape, 1, array.dtype)
+            roots.append((out, wrap(value) if create_graph else value))
+            continue
+        if not isinstance(g, Variable):
+            raise TypeError(f"gradients can be either Tensors, or None, but got {type(g).__name__}")
+        if g._array.shape != array.shape:
+            raise RuntimeError(
+                f"Mismatch in shape: grad_output[{i}] has a shape of gradcore.Size({list(g._array.shape)}) and "
+                f"output[{i}] has a shape of gradcore.Size({list(array.shape)})."
+            )
+        if backend_of(g._array) is not backend_of(array):
+            raise RuntimeError(
+                f"backward(): gradient {i} is on {backend_of(g._array).device} but its tensor is on "
+                f"{backend_of(array).device}; move the gradient with .to()"
+            )
+        value = g._array if g._array.dtype == array.dtype else backend_of(array).astype(g._array, array.dtype)
+        roots.append((out, g if create_graph else value))
+    return roots
+
+
+def backward(
+    tensors: Tensors,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Tensors | None = None,
+) -> None:
+    """Add the gradients of `tensors` to the `.grad` of the leaves below them, or of `inputs` alone.
+
+    `grad_tensors` are the gradients of the tensors themselves (default: 1 for scalars). `create_graph` records the
+    pass, for higher derivatives; `retain_graph` (default: `create_graph`) keeps the graph for another pass.
+    """
+    outputs = _sequence(tensors)
+    grads = (None,) * len(outputs) if grad_tensors is None else _sequence(grad_tensors)
+    if len(grads) != len(outputs):
+        raise RuntimeError(f"got {len(outputs)} tensors and {len(grads)} gradients")
+    wanted: list[Any] | None = None
+    if inputs is not None:
+        wanted = list(_sequence(inputs))
+        if not wanted:
+            raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+        for i, t in enumerate(wanted):
+            if not t._requires_grad:
+                raise RuntimeError(f"One of the differentiated Tensors does not require grad (inputs[{i}])")
+    engine.run(
+        _seeds(outputs, grads, create_graph),
+        retain_graph=create_graph if retain_graph is None else retain_graph,
+        create_graph=create_graph,
+        inputs=wanted,
+    )
+
+
+def grad(
+    outputs: Tensors,
+    inputs: Tensors,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:
+    """The gradients of `outputs` with respect to `inputs`, as tensors; no `.grad` is touched.
+
+    >>> import gradcore as torch
+    >>> x = torch.tensor(3.0, requires_grad=True)
+    >>> (g,) = torch.autograd.grad(x**3, x, create_graph=True)
+    >>> torch.autograd.grad(g, x)
+    (tensor(18.),)
+    """
+    outs, ins = _sequence(outputs), _sequence(inputs)
+    grads = (None,) * len(outs) if grad_outputs is None else _sequence(grad_outputs)
+    if materialize_grads and allow_unused is False:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got False.")
+    for t in ins:
+        if not t._requires_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    found = engine.run(
+        _seeds(outs, grads, create_graph),
+        retain_graph=create_graph if retain_graph is None else retain_graph,
+        create_graph=create_graph,
+        inputs=ins,
+        accumulate=False,
+    )
+    assert found is not None
+    results: list[Any] = []
+    for i, (t, g) in enumerate(zip(ins, found)):
+        if g is None:
+            if materialize_grads:
+                g = backend_of(t._array).full(t._array.shape, 0, t._array.dtype)
+            elif not allow_unused:
+                raise RuntimeError(
+                    f"The differentiated Tensor at index {i} appears to not have been used in the graph. Set "
+                    "allow_unused=True if this is the desired behavior."
+                )
+        results.append(g if g is None or isinstance(g, Variable) else wrap(g))
+    return tuple(results)

@@ -1,0 +1,362 @@
+"""The backward pass: nodes in the reverse order of their making, each once, when all its gradients have arrived.
+
+Every consumer of a result was recorded after it, so taking the node with the highest sequence number first is a
+topological order that needs no counting pass. The pass works on raw arrays; under `create_graph` on tensors, by the
+same rules, so that it is recorded itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from heapq import heappop, heappush, heappushpop
+from typing import Any
+
+from .. import dtypes
+from ..backends import backend_of
+from ..ops.broadcast import broadcastable, sum_to
+from ..ops.convert import to_copy
+from .grad_mode import mode
+from .tape import edge_of, wrap
+from .variable import Node, Variable, bump, last_change
+
+_accumulate = threading.Lock()
+
+FREED = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
+    "freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
+    "retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors "
+    "after calling backward."
+)
+
+
+def run(
+    roots: Sequence[tuple[Variable, Any]],
+    *,
+    retain_graph: bool,
+    create_graph: bool,
+    inputs: Sequence[Variable] | None = None,
+    accumulate: bool = True,
+) -> list[Any] | None:
+    """Propagate gradients from `roots` (tensor, gradient) to the leaves, or to `inputs` alone.
+
+    With `accumulate` the gradients are added to the leaves' `.grad`; else they are returned, one (or None) for each of
+    `inputs`. Gradients are arrays, or tensors under `create_graph`. Nothing is added to any `.grad` before the whole
+    pass has succeeded.
+    """
+    before = mode.enabled
+    mode.enabled = create_graph
+    try:
+        targets = None if inputs is None else [(edge_of(t), t._index) for t in inputs]
+        grads, captured = _propagate(roots, retain_graph, create_graph, targets)
+        leaves = {
+            leaf: apply_hooks(leaf._hooks, g, create_graph) if leaf._hooks else g for leaf, g in grads.items()
+        }
+        if not accumulate:
+            assert targets is not None
+            return [captured.get(t) if t[0].__class__ is Node else leaves.get(t[0]) for t in targets]
+        if inputs is not None and targets is not None:
+            wanted = {id(t) for t in inputs}
+            leaves = {leaf: g for leaf, g in leaves.items() if id(leaf) in wanted}
+            leaves.update({t: captured[target] for t, target in zip(inputs, targets) if target in captured})
+        with _accumulate:
+            _store(leaves, create_graph, roots)
+        return None
+    finally:
+        mode.enabled = before
+
+
+def _propagate(
+    roots: Sequence[tuple[Variable, Any]],
+    retain_graph: bool,
+    create_graph: bool,
+    targets: Sequence[tuple[Any, int]] | None,
+) -> tuple[dict[Any, Any], dict[tuple[Any, int], Any]]:
+    """The gradients that arrived at leaves, and those of `targets` (node, index of the result)."""
+    grads: dict[Any, Any] = {}
+    heap: list[tuple[int, Node]] = []
+    owned: set[Any] = set()  # edges whose gradient is a sum made here, which may be added to in place
+    captured: dict[tuple[Any, int], Any] = {}
+    needed = None
+    if targets is not None:
+        needed = _ancestors([edge_of(t) for t, _ in roots], {id(e) for e, _ in targets})
+    for t, g in roots:
+        edge: Any = edge_of(t)
+        if needed is None or edge in needed:
+            _arrive(grads, heap, owned, edge, t._index, g, create_graph)
+
+    # The latest node found stays out of the heap: along a chain it is the next one anyway.
+    following: Node | None = None
+    while heap or following is not None:
+        if following is None:
+            node = heappop(heap)[1]
+        elif heap:
+            node = heappushpop(heap, (following.sequence, following))[1]
+        else:
+            node = following
+        following = None
+        g = grads.pop(node)
+        if owned:
+            owned.discard(node)
+        info = node.info
+        if node.extra is not None:
+            g = _run_hooks(node, g, create_graph)
+        if targets is not None and needed is not None:
+            for e, i in targets:
+                if e is node:
+                    captured[e, i] = g if node.outputs is None else g[i]
+            if not any(e in needed for e in node.edges if e is not None):
+                continue
+        saved = node.saved
+        if saved is None:
+            raise RuntimeError(FREED)
+        if last_change[0] < node.sequence:  # something was changed in place after this was recorded
+            _check_versions(node)
+        plan = node.plan
+        if info is None and plan.direct is not None and not create_graph and node.shape:
+            # (NumPy makes scalars of zero-dimensional arrays: those take the longer way.)
+            results = plan.direct(g, *saved)
+        elif create_graph:
+            results = _recorded(node, g)
+        else:
+            gs = (g,) if node.outputs is None else _filled(node, g)
+            results = plan.backward(gs, saved, node.attrs, None if info is None else info.meta)
+        if saved and not retain_graph:
+            node.saved = None
+        for position, (edge, r) in enumerate(zip(node.edges, results)):
+            if edge is None or r is None or (needed is not None and edge not in needed):
+                continue
+            if edge.__class__ is Node:
+                if edge.info is not None and edge.info.outputs is not None:
+                    index = node.index_of(position)
+                    shape, dtype, _ = edge.info.outputs[index]
+                    _arrive(grads, heap, owned, edge, index, _fit(r, shape, dtype, node, position), create_graph)
+                    continue
+                shape, dtype = edge.shape, edge.dtype
+            else:
+                array = edge._array
+                shape, dtype = array.shape, array.dtype
+            a = r._array if create_graph else r
+            if a.shape != shape or a.dtype is not dtype:
+                r = _fit(r, shape, dtype, node, position)
+            total = grads.get(edge)
+            if total is None:
+                grads[edge] = r
+                if edge.__class__ is Node:
+                    if following is None:
+                        following = edge
+                    else:
+                        heappush(heap, (edge.sequence, edge))
+            elif edge in owned:
+                total += r
+            elif create_graph:
+                grads[edge] = total + r
+            else:
+                grads[edge] = total = total.copy()
+                total += r
+                owned.add(edge)
+    return grads, captured
+
+
+def _arrive(
+    grads: dict[Any, Any], heap: list[Any], owned: set[Any], edge: Any, index: int, g: Any, create_graph: bool
+) -> None:
+    """Add `g` to what has arrived for result `index` of `edge`."""
+    if edge.__class__ is Node and edge.outputs is not None:
+        slots = grads.get(edge)
+        if slots is None:
+            slots = grads[edge] = [None] * len(edge.outputs)
+            heappush(heap, (edge.sequence, edge))
+        slots[index] = g if slots[index] is None else _sum(slots[index], g, create_graph)
+    elif edge in grads:
+        grads[edge] = _sum(grads[edge], g, create_graph)
+    else:
+        grads[edge] = g
+        if edge.__class__ is Node:
+            heappush(heap, (edge.sequence, edge))
+
+
+def _sum(a: Any, b: Any, create_graph: bool) -> Any:
+    if create_graph:
+        return a + b
+    total = a.copy()  # `a + b` of zero-dimensional NumPy arrays would be a scalar
+    total += b
+    return total
+
+
+def _filled(node: Node, g: list[Any]) -> list[Any]:
+    """The gradients of all results; zeros where none arrived."""
+    assert node.outputs is not None
+    if all(x is not None for x in g):
+        return g
+    example = next(x for x in g if x is not None)
+    array = example._array if isinstance(example, Variable) else example
+    backend = backend_of(array)
+    out = []
+    for x, (shape, dtype, _) in zip(g, node.outputs):
+        if x is None and dtype.kind in "fV":
+            x = backend.full(shape, 0, dtype)
+            x = wrap(x) if isinstance(example, Variable) else x
+        out.append(x)
+    return out
+
+
+def _fit(g: Any, shape: tuple[int, ...], dtype: Any, node: Node, position: int) -> Any:
+    """Undo broadcasting and promotion; RuntimeError for a gradient that cannot belong to its tensor."""
+    if tuple(g.shape) != shape:
+        if not broadcastable(shape, tuple(g.shape)):
+            raise RuntimeError(
+                f"Function {node.name()} returned an invalid gradient at index {position} - got {list(g.shape)} but "
+                f"expected shape compatible with {list(shape)}"
+            )
+        g = sum_to(g, shape)
+    if (g._array if isinstance(g, Variable) else g).dtype != dtype:
+        g = to_copy(g, dtype=dtypes.from_numpy(dtype))
+    return g
+
+
+def _recorded(node: Node, g: Any) -> Sequence[Any]:
+    """The gradients as tensors with a history of their own."""
+    plan = node.plan
+    saved: list[Any] = []
+    assert node.saved is not None
+    first = len(plan.inputs)
+    for k, value in enumerate(node.saved):
+        if node.counters[k] is None:
+            saved.append(value)
+            continue
+        t = wrap(value)
+        t._counter = node.counters[k]
+        if k >= first:
+            position = plan.outputs[k - first]
+            if value.dtype.kind in "fV":
+                t._node, t._index, t._requires_grad = node, position, True
+        else:
+            edge = node.edges[plan.inputs[k]]
+            if isinstance(edge, Node):
+                t._node, t._requires_grad = edge, True
+                t._index = node.index_of(plan.inputs[k])
+            elif edge is not None:
+                t = edge
+        saved.append(t)
+    gs = _filled(node, g) if node.outputs is not None else (g,)
+    meta = node.info.meta if node.info is not None else None
+    composite = getattr(plan.op, "composite", None)
+    if composite is not None:
+        return _through_composite(node, composite, gs, saved)
+    return plan.backward(gs, saved, node.attrs, meta)
+
+
+def _through_composite(node: Node, composite: Any, gs: Sequence[Any], saved: Sequence[Any]) -> Sequence[Any]:
+    """Differentiate the definition in plain ops instead of the kernel."""
+    op = node.plan.op
+    values = dict(zip([op.inputs[p] for p in node.plan.inputs], saved))  # type: ignore[attr-defined]
+    result = composite(**values, **{**op.defaults, **node.attrs})
+    wanted = [i for i, e in enumerate(node.edges) if e is not None]
+    targets = [values[op.inputs[i]] for i in wanted]  # type: ignore[attr-defined]
+    found = run([(result, gs[0])], retain_graph=True, create_graph=True, inputs=targets, accumulate=False)
+    assert found is not None
+    out: list[Any] = [None] * len(node.edges)
+    for i, value in zip(wanted, found):
+        out[i] = value
+    return out
+
+
+def _ancestors(starts: Sequence[Any], targets: set[int]) -> set[Any]:
+    """Everything below `starts` from which a target can be reached, targets included."""
+    reaches: dict[Any, bool] = {}
+    stack: list[tuple[Any, bool]] = [(s, False) for s in starts]
+    while stack:
+        edge, done = stack.pop()
+        below = edge.edges if edge.__class__ is Node else ()
+        if done:
+            reaches[edge] = id(edge) in targets or any(reaches.get(e, False) for e in below if e is not None)
+        elif edge not in reaches:
+            reaches[edge] = False
+            stack.append((edge, True))
+            stack.extend((e, False) for e in below if e is not None and e not in reaches)
+    return {e for e, yes in reaches.items() if yes}
+
+
+def _run_hooks(node: Node, g: Any, create_graph: bool) -> Any:
+    assert node.extra is not None
+    several = node.outputs is not None
+    values = list(g) if several else [g]
+    for index, hooks in node.extra.hooks.items():
+        if values[index] is not None:
+            values[index] = apply_hooks(hooks, values[index], create_graph)
+    for index, reference in node.extra.retained.items():
+        t = reference()
+        if t is not None and values[index] is not None:
+            array = values[index]._array if create_graph else values[index]
+            t._grad = values[index] if create_graph else wrap(backend_of(array).copy(array))
+    return values if several else values[0]
+
+
+def apply_hooks(hooks: dict[int, Any], g: Any, create_graph: bool) -> Any:
+    """The gradient after the hooks of a tensor, each of which may replace it."""
+    for hook in tuple(hooks.values()):
+        t = g if create_graph else wrap(g)
+        result = hook(t)
+        if result is not None:
+            if not isinstance(result, Variable):
+                raise TypeError(f"hook '{_name(hook)}' must return a Tensor or None, got {type(result).__name__}")
+            if result._array.shape != t._array.shape:
+                raise RuntimeError(f"hook '{_name(hook)}' has changed the size of value")
+            g = result if create_graph else result._array
+    return g
+
+
+def _name(hook: Any) -> str:
+    return getattr(hook, "__name__", type(hook).__name__)
+
+
+def _store(targets: dict[Any, Any], create_graph: bool, roots: Sequence[tuple[Variable, Any]]) -> None:
+    """Add the gradients that arrived to `.grad`."""
+    # An array is handed over if nobody else can hold it: not a view, not given by the user, not handed over before.
+    taken = {id(g._array if isinstance(g, Variable) else g) for _, g in roots}
+    for leaf, g in targets.items():
+        old = leaf._grad
+        if create_graph:
+            leaf._grad = g if old is None else _sum(old, g, True)
+        elif old is None or old._requires_grad:
+            if old is not None:
+                g = _sum(old._array, g, False)
+            elif id(g) in taken or g.base is not None or not g.flags.c_contiguous:
+                g = backend_of(g).copy(g)
+            taken.add(id(g))
+            leaf._grad = wrap(g)
+        else:
+            old._array += g
+            bump(old.counter())
+    for leaf in targets:
+        if leaf._post_hooks:
+            for hook in tuple(leaf._post_hooks.values()):
+                hook(leaf)
+
+
+def _check_versions(node: Node) -> None:
+    """Report a saved tensor that was changed in place after it was saved."""
+    assert node.saved is not None
+    plan = node.plan
+    for k, counter in enumerate(node.counters):
+        # The clock runs backwards: a smaller time is a later one. A result saved by an in-place op was changed by the
+        # op itself, just before the node was made.
+        if counter is None or counter[0] >= node.sequence:
+            continue
+        value = node.saved[k]
+        first = len(plan.inputs)
+        if k >= first:
+            what = f", which is output {plan.outputs[k - first]} of {node.name()},"
+        elif plan.inputs and isinstance(node.edges[plan.inputs[k]], Node):
+            edge: Any = node.edges[plan.inputs[k]]
+            what = f", which is output {node.index_of(plan.inputs[k])} of {edge.name()},"
+        else:
+            what = ""
+        changes = sum(time < node.sequence for time in counter[2:])
+        raise RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an inplace operation: "
+            f"[gradcore.{dtypes.type_name(value.dtype)}Tensor {list(value.shape)}]{what} is at version {counter[1]}; expected "
+            f"version {counter[1] - changes} instead. It was saved by {node.name()} for its backward pass. Hint: use the "
+            "out-of-place operation, or change a clone()."
+        )

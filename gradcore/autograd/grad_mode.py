@@ -1,0 +1,132 @@
+"""Whether operations are recorded: `no_grad`, `enable_grad`, `set_grad_enabled`; for each thread separately."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Mode(threading.local):
+    enabled = True
+
+
+mode = _Mode()
+
+
+def is_grad_enabled() -> bool:
+    """Whether this thread records operations."""
+    return mode.enabled
+
+
+class _GradMode:
+    """A context manager and decorator that sets the mode on entry and restores it on exit."""
+
+    _value: bool
+
+    def __init__(self) -> None:
+        self._previous: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._previous.append(mode.enabled)
+        mode.enabled = self._value
+
+    def __exit__(self, *exc: object) -> None:
+        mode.enabled = self._previous.pop()
+
+    def _fresh(self) -> _GradMode:
+        return type(self)()
+
+    def __call__(self, function: F) -> F:
+        wrapped: Any
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def wrapped(*args: Any, **kwargs: Any) -> Any:
+                # The mode holds while the generator's own code runs, not while its consumer's does.
+                with self._fresh():
+                    generator = function(*args, **kwargs)
+                send: Any = None
+                while True:
+                    try:
+                        with self._fresh():
+                            item = generator.send(send)
+                    except StopIteration as stop:
+                        return stop.value
+                    try:
+                        send = yield item
+                    except GeneratorExit:
+                        generator.close()
+                        raise
+                    except BaseException as error:
+                        with self._fresh():
+                            generator.throw(error)
+
+        elif asyncio.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def wrapped(*args: Any, **kwargs: Any) -> Any:
+                with self._fresh():
+                    return await function(*args, **kwargs)
+
+        else:
+
+            @functools.wraps(function)
+            def wrapped(*args: Any, **kwargs: Any) -> Any:
+                with self._fresh():
+                    return function(*args, **kwargs)
+
+        return wrapped  # type: ignore[no-any-return]
+
+
+class no_grad(_GradMode):
+    """Record nothing: results do not require grad.
+
+    >>> import gradcore as torch
+    >>> x = torch.ones(1, requires_grad=True)
+    >>> with torch.no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+    """
+
+    _value = False
+
+    def __new__(cls, function: Any = None) -> Any:
+        # Used as a bare decorator: @no_grad
+        return super().__new__(cls) if function is None else super().__new__(cls)(function)
+
+    def __init__(self, function: Any = None) -> None:
+        super().__init__()
+
+
+class enable_grad(no_grad):
+    """Record again, inside `no_grad`."""
+
+    _value = True
+
+
+class set_grad_enabled(_GradMode):
+    """Set the mode at once; used with `with`, until the end of the block."""
+
+    def __init__(self, mode_: bool):
+        super().__init__()
+        self._value = bool(mode_)
+        self._before = mode.enabled
+        mode.enabled = self._value
+
+    def __enter__(self) -> None:
+        self._previous.append(self._before)
+        mode.enabled = self._value
+
+    def _fresh(self) -> _GradMode:
+        return set_grad_enabled(self._value)
+
+    def __call__(self, function: F) -> F:
+        mode.enabled = self._before
+        return super().__call__(function)

@@ -1,0 +1,143 @@
+"""In-place operations: version counters, leaf rules, and the history of views and their bases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import dtypes
+from ..backends import Array, backend_of, is_array
+from ..ops.arithmetic import mul
+from ..ops.core import Attrs, Op, array_op
+from .grad_mode import mode
+from .tape import edge_of, record
+from .variable import Node, Variable, bump, next_sequence
+
+def through(x: Any, chain: Sequence[tuple[Op, Attrs, int]]) -> Any:
+    """`x` through the ops that lead from a base to its view."""
+    for op, attrs, result in chain:
+        x = op(x, **attrs)
+        if isinstance(x, tuple):
+            x = x[result]
+    return x
+
+
+@array_op(public=False)
+def zero_view(grad: Array, chain: Any) -> Array:
+    """A copy of `grad` with zeros where the view of `chain` lies."""
+    backend = backend_of(grad)
+    out = backend.copy(grad)
+    region = through(out, chain)
+    if backend.xp.may_share_memory(region, out):
+        region[...] = 0
+    else:  # the chain copies for these strides: find the elements by their positions
+        positions = through(backend.xp.arange(out.size).reshape(out.shape), chain)
+        out.reshape(-1)[positions.reshape(-1)] = 0
+    return out
+
+
+zero_view.derivative(grad=lambda g, chain: zero_view(g, chain=chain))
+
+
+@array_op(public=False, grad_name="CopySlices")
+def copy_slices(base: Array, value: Array, chain: Any) -> Array:
+    """What a base becomes when a view of it is changed in place to `value`. Recorded, never run."""
+    raise NotImplementedError("copy_slices stands for a change that has been made already")
+
+
+copy_slices.derivative(
+    base=lambda g, chain: zero_view(g, chain=chain),
+    value=lambda g, chain: through(g, chain),
+)
+
+
+@array_op(name="copy_values", public=False, grad_name="CopyBackwards")
+def copy_values(input: Array, value: Array) -> Array:
+    """`value` broadcast to the shape and converted to the dtype of `input`."""
+    backend = backend_of(input)
+    if is_array(value) and backend_of(value) is not backend:
+        value = backend.from_host(backend_of(value).to_host(value))
+    out = backend.empty(input.shape, input.dtype)
+    out[...] = value
+    return out
+
+
+copy_values.derivative(input=lambda g: mul(g, 0), value=lambda g: g)
+
+
+def check_leaf(t: Variable) -> None:
+    """RuntimeError if `t` may not be changed in place because a leaf's values would be lost to its gradient."""
+    if not mode.enabled:
+        return
+    if t._node is None and t._requires_grad:
+        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+    base = t._base
+    if base is not None and base._node is None and base._requires_grad:
+        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+
+
+def check_result(op: str, target: Array, result: Array) -> None:
+    """RuntimeError if `result` does not fit into `target`."""
+    if result.shape != target.shape:
+        raise RuntimeError(
+            f"{op}(): output with shape {list(target.shape)} doesn't match the broadcast shape {list(result.shape)}"
+        )
+    if dtypes.from_numpy(result.dtype).category > dtypes.from_numpy(target.dtype).category:
+        raise RuntimeError(
+            f"{op}(): result type {dtypes.type_name(result.dtype)} can't be cast to the desired output type "
+            f"{dtypes.type_name(target.dtype)}"
+        )
+
+
+def apply_inplace(op: Op, inputs: Sequence[Any], attrs: Attrs, write: Callable[[Array], None] | None = None) -> Any:
+    """Run `op` and put its result in the place of its first input, which is returned.
+
+    `write(array)` makes the change itself, for ops that touch only part of it. If anything is wrong the tensor stays as
+    it was.
+    """
+    target: Variable = inputs[0]
+    check_leaf(target)
+    arrays = [t._array if isinstance(t, Variable) else t for t in inputs]
+    needs = tuple([isinstance(t, Variable) and t._requires_grad for t in inputs])
+    recorded = mode.enabled and True in needs and target._array.dtype.kind in "fV"
+    result = None
+    if write is None:
+        result = op.run(arrays, attrs)
+        check_result(op.name + "_", target._array, result)
+    node = None
+    if recorded:
+        plan = op.plan(needs, op.plan_key(arrays, attrs))
+        kept = {0: backend_of(arrays[0]).copy(arrays[0])} if 0 in plan.inputs else None
+        node = record(plan, inputs, (target._array,), attrs, kept)
+    if write is None:
+        target._array[...] = result
+    else:
+        write(target._array)
+    counter = target.counter()
+    bump(counter)
+    if node is not None:
+        # What the node keeps of its own result is the changed array: it is newer than the change.
+        first = len(node.plan.inputs)
+        node.saved = (*(node.saved or ())[:first], *[target._array for _ in node.plan.outputs])
+        node.counters = (*node.counters[:first], *[counter for _ in node.plan.outputs])
+        node.sequence = next_sequence()
+        _rebase(target, node)
+    return target
+
+
+def _rebase(target: Variable, node: Node) -> None:
+    """Make `node` the history of `target`; for a view, of the part of its base that it shows."""
+    base = target._base
+    if base is None:
+        target._node, target._index, target._requires_grad = node, 0, True
+        return
+    needs = (base._requires_grad, True)
+    plan = copy_slices.plan(needs, None)
+    fresh = record(plan, (base, None), (base._array,), {"chain": target._chain})
+    fresh.edges = (edge_of(base) if base._requires_grad else None, node)
+    assert fresh.info is not None
+    fresh.info.indices = (base._index, 0) if base._index else None
+    base._node, base._index, base._requires_grad = fresh, 0, True
+    # Behind the base's version: the view's own history is made anew from the base when it is next asked for.
+    target._seen = -1
+    target._requires_grad = True

@@ -1,0 +1,329 @@
+"""Recording: an op called on tensors runs on their arrays and, where a gradient is wanted, leaves a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..backends import Array, is_array
+from ..expr import Program
+from ..expr.numpy_emit import compile_numpy
+from ..ops.core import Attrs, Op, Plan
+from ..ops.elementwise import Elementwise
+from .grad_mode import enable_grad, mode
+from .variable import Edge, Info, Node, Variable, describe, next_sequence
+
+# Set by gradcore.tensor: the class of results.
+_tensor: type[Variable] = Variable
+
+
+def set_tensor_type(cls: type[Variable]) -> None:
+    """Tell which class results are made of."""
+    global _tensor
+    _tensor = cls
+
+
+def wrap(array: Array) -> Any:
+    """A tensor around `array`, without history."""
+    out = object.__new__(_tensor)
+    out._array = array
+    return out
+
+
+def node_of(t: Variable) -> Node | None:
+    """The node that made `t`; a view whose base was changed in place since gets a new one."""
+    base = t._base
+    if base is not None and base.counter()[1] != t._seen:
+        refresh_view(t, base)
+    return t._node
+
+
+def refresh_view(t: Variable, base: Variable) -> None:
+    """Give a view the history it has after in-place changes of its base."""
+    t._seen = base.counter()[1]
+    if not base._requires_grad:
+        return
+    fresh: Any = base
+    with enable_grad():
+        for op, attrs, result in t._chain:
+            fresh = apply(op, (fresh,), attrs)
+            if isinstance(fresh, tuple):
+                fresh = fresh[result]
+    t._node, t._index, t._requires_grad = fresh._node, fresh._index, True
+
+
+def edge_of(t: Variable) -> Edge:
+    """Where the gradient of `t` goes: its node, or itself if it is a leaf."""
+    node = node_of(t)
+    return t if node is None else node
+
+
+def record(
+    plan: Plan, inputs: Sequence[Any], outputs: Sequence[Array], attrs: Attrs, saved_arrays: dict[int, Array] | None = None
+) -> Node:
+    """Make the node of an operation. `saved_arrays` replaces inputs to be kept, for in-place operations."""
+    node = Node()
+    node.plan = plan
+    node.extra = None
+    edges: list[Edge] = []
+    indices: list[int] = []
+    for t in inputs:
+        if isinstance(t, Variable) and t._requires_grad:
+            edges.append(edge_of(t))
+            indices.append(t._index)
+        else:
+            edges.append(None)
+            indices.append(0)
+    node.edges = tuple(edges)
+    saved: list[Any] = []
+    counters: list[Any] = []
+    for position in plan.inputs:
+        t = inputs[position]
+        if saved_arrays is not None and position in saved_arrays:
+            saved.append(saved_arrays[position])
+            counters.append([0, 0])
+        elif isinstance(t, Variable):
+            saved.append(t._array)
+            counters.append(t.counter())
+        else:
+            saved.append(t)
+            counters.append(None)
+    for position in plan.outputs:
+        saved.append(outputs[position])
+        counters.append([0, 0])
+    node.saved = tuple(saved)
+    node.counters = tuple(counters)
+    meta = None
+    if plan.meta:
+        meta = tuple(
+            [describe(t._array) if isinstance(t, Variable) else describe(t) if is_array(t) else None for t in inputs]
+        )
+    node.info = Info(
+        attrs,
+        tuple(indices) if any(indices) else None,
+        meta,
+        tuple(map(describe, outputs)) if len(outputs) > 1 else None,
+    )
+    node.shape, node.dtype = outputs[0].shape, outputs[0].dtype
+    node.sequence = next_sequence()
+    return node
+
+
+def apply(op: Op, inputs: Sequence[Any], attrs: Attrs) -> Any:
+    """Run `op` on tensors, arrays and numbers; record it if a gradient is wanted."""
+    arrays = []
+    needs = []
+    for t in inputs:
+        if isinstance(t, Variable):
+            arrays.append(t._array)
+            needs.append(t._requires_grad)
+        else:
+            arrays.append(t.item() if isinstance(t, np.generic) else t)
+            needs.append(False)
+    out = op.run(arrays, attrs)
+    several = out.__class__ is tuple
+    results = out if several else (out,)
+    tensors = [wrap(r) for r in results]
+    if op.view is not False:
+        _mark_views(op, inputs[0], arrays[0], tensors, attrs)
+    if True in needs and mode.enabled:
+        differentiable = [r.dtype.kind in "fV" for r in results]
+        if True in differentiable:
+            plan = op.plan(tuple(needs), op.plan_key(arrays, attrs))
+            node = record(plan, inputs, results, attrs)
+            for i, t in enumerate(tensors):
+                if differentiable[i]:
+                    t._node = node
+                    t._requires_grad = True
+                    if i:
+                        t._index = i
+            # The saved results share the counters of the tensors they are.
+            for k, position in enumerate(plan.outputs, len(plan.inputs)):
+                tensors[position]._counter = node.counters[k]
+    return tuple(tensors) if several else tensors[0]
+
+
+def _mark_views(op: Op, source: Any, array: Array, tensors: list[Any], attrs: Attrs) -> None:
+    if not isinstance(source, Variable):
+        return
+    for i, t in enumerate(tensors):
+        if op.view is None and not _shares(t._array, array):
+            continue
+        base = source if source._base is None else source._base
+        t._base = base
+        t._chain = (*source._chain, (op, attrs, i))
+        t._counter = base.counter()
+        if source._counter is not t._counter:
+            source._counter = t._counter
+        t._seen = t._counter[1]
+
+
+def _shares(a: Array, b: Array) -> bool:
+    """Whether `a`, made from `b` by a reshape or the like, is a view of it."""
+    return a is b or (a.base is not None and (a.base is b or a.base is b.base))
+
+
+# ---------------------------------------------------------------- the fast path: elementwise ops on the CPU
+_OPERAND = object()
+_F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
+_ndarray = np.ndarray
+_asarray = np.asarray
+
+
+def elementwise_function(op: Elementwise) -> Callable[..., Any] | None:
+    """`op` as a plain Python function of its one or two inputs; None if it has no such form.
+
+    float32 and float64 CPU tensors of one dtype, which need no promotion, take a short way: the generated NumPy
+    function is called directly. Everything else goes through `apply`, with the same results.
+    """
+    if any(n in op.static for n in op.inputs) or len(op.inputs) not in (1, 2):
+        return None
+    static = op.split([_OPERAND] * len(op.inputs), {})[0]
+    program = op.program_of(static)
+    if program.random or set(program.inputs) != set(op.inputs):
+        return None
+    return _unary(op, program, static) if len(op.inputs) == 1 else _binary(op, program, static)
+
+
+def _unary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Callable[[Any], Any]:
+    forward = compile_numpy(program)
+    differentiable = program.output_kind(0) != "bool"
+    plan: Any = op.plan((True,), (static, (False,))) if differentiable else None
+    save_input = plan is not None and bool(plan.inputs)
+    save_output = plan is not None and bool(plan.outputs)
+    general = op.function_of(apply)
+    new = object.__new__
+
+    def function(input: Any) -> Any:
+        if not isinstance(input, Variable):
+            return general(input)
+        x = input._array
+        dtype = x.dtype
+        if not (dtype is _F32 or dtype is _F64) or x.__class__ is not _ndarray:
+            return general(input)
+        r = forward(x)
+        if r.__class__ is not _ndarray:
+            r = _asarray(r)
+        out = new(_tensor)
+        out._array = r
+        if input._requires_grad and differentiable and mode.enabled:
+            out._requires_grad = True
+            out._node = node = Node()
+            node.plan = plan
+            node.edges = ((input._node or input) if input._base is None else edge_of(input),)
+            node.info = Info(_NO_ATTRS, (input._index,)) if input._index else None
+            if save_input:
+                counter = input._counter
+                if counter is None:
+                    counter = input._counter = [0, 0]
+                if save_output:
+                    out._counter = result = [0, 0]
+                    node.saved, node.counters = (x, r), (counter, result)
+                else:
+                    node.saved, node.counters = (x,), (counter,)
+            elif save_output:
+                out._counter = counter = [0, 0]
+                node.saved, node.counters = (r,), (counter,)
+            else:
+                node.saved = node.counters = ()
+            node.extra = None
+            node.shape = r.shape
+            node.dtype = dtype
+            node.sequence = next_sequence()
+        return out
+
+    return function
+
+
+def _binary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Callable[[Any, Any], Any]:
+    forward = compile_numpy(program)
+    forward_number = compile_numpy(program, frozenset(op.inputs[1:]))
+    differentiable = program.output_kind(0) != "bool"
+
+    def kept(needs: tuple[bool, bool], number: bool) -> tuple[Plan, bool, bool, bool]:
+        plan = op.plan(needs, (static, (False, number)))
+        return plan, 0 in plan.inputs, 1 in plan.inputs, bool(plan.outputs)
+
+    # By which of the two want a gradient: the plan, and which values it keeps.
+    plans: Any = ((None, None), (None, None))
+    if differentiable:
+        plans = ((None, kept((False, True), False)), (kept((True, False), False), kept((True, True), False)))
+    plan_number = kept((True, False), True) if differentiable else None
+    general = op.function_of(apply)
+    new = object.__new__
+
+    def function(input: Any, other: Any) -> Any:
+        if not isinstance(input, Variable):
+            return general(input, other)
+        x = input._array
+        dtype = x.dtype
+        if not (dtype is _F32 or dtype is _F64) or x.__class__ is not _ndarray:
+            return general(input, other)
+        if isinstance(other, Variable):
+            y = other._array
+            if dtype is not y.dtype or y.__class__ is not _ndarray:
+                return general(input, other)
+            try:
+                r = forward(x, y)
+            except ValueError:
+                return general(input, other)  # which says what is wrong with the shapes
+            ra, rb = input._requires_grad, other._requires_grad
+            choice = plans[ra][rb]
+        elif other.__class__ is float or other.__class__ is int:
+            y = other
+            r = forward_number(x, other)
+            ra, rb = input._requires_grad, False
+            choice = plan_number
+        else:
+            return general(input, other)
+        if r.__class__ is not _ndarray:
+            r = _asarray(r)
+        out = new(_tensor)
+        out._array = r
+        if (ra or rb) and differentiable and mode.enabled:
+            out._requires_grad = True
+            out._node = node = Node()
+            node.plan, keep_x, keep_y, keep_r = choice
+            edge_x = edge_y = None
+            if ra:
+                edge_x = (input._node or input) if input._base is None else edge_of(input)
+            if rb:
+                edge_y = (other._node or other) if other._base is None else edge_of(other)
+            node.edges = (edge_x, edge_y)
+            node.info = None
+            if (ra and input._index) or (rb and other._index):
+                node.info = Info(_NO_ATTRS, (input._index, other._index if rb else 0))
+            counter_x = counter_y = None
+            if keep_x:
+                counter_x = input._counter
+                if counter_x is None:
+                    counter_x = input._counter = [0, 0]
+            if keep_y and y is not other:
+                counter_y = other._counter
+                if counter_y is None:
+                    counter_y = other._counter = [0, 0]
+            if keep_x:
+                if keep_y:
+                    node.saved, node.counters = (x, y), (counter_x, counter_y)
+                else:
+                    node.saved, node.counters = (x,), (counter_x,)
+            elif keep_y:
+                node.saved, node.counters = (y,), (counter_y,)
+            else:
+                node.saved = node.counters = ()
+            if keep_r:
+                out._counter = counter = [0, 0]
+                node.saved += (r,)
+                node.counters += (counter,)
+            node.extra = None
+            node.shape = r.shape
+            node.dtype = dtype
+            node.sequence = next_sequence()
+        return out
+
+    return function
+
+
+_NO_ATTRS: Attrs = {}

@@ -1,0 +1,160 @@
+"""The autograd state of a tensor, and the node of the tape."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Union
+
+from ..backends import Array, backend_of
+from ..ops.core import Attrs, Plan
+
+# One clock for recording and for changing in place: what was saved is stale if it was changed later than its node.
+# It runs backwards, so that the latest node is the smallest, which is what a heap gives first.
+next_sequence = itertools.count(-1, -1).__next__
+
+# [time of the last change in place, number of changes, times of the latest changes ...]
+Counter = list[int]
+_LOGGED = 32
+last_change = [0]
+
+
+def bump(counter: Counter) -> None:
+    """Note a change in place."""
+    counter[0] = last_change[0] = now = next_sequence()
+    counter[1] += 1
+    if len(counter) > _LOGGED:
+        del counter[2]
+    counter.append(now)
+
+
+class Variable:
+    """An array and its place in the graph; `Tensor` adds everything a user sees.
+
+    The attributes below are defaults of the class: an instance stores only what differs, which keeps a plain result
+    small and cheap to make.
+    """
+
+    _array: Array
+    _requires_grad: bool = False
+    # The node that made it (None: a leaf), and which of the node's results it is.
+    _node: Node | None = None
+    _index: int = 0
+    _grad: Any = None
+    # How often, and when, the memory was changed in place; shared by all views of it. Made when first needed.
+    _counter: Counter | None = None
+    # A view: its base, the ops (with attributes and the result's index) that lead from the base to it, and the base's
+    # version that `_node` belongs to.
+    _base: Variable | None = None
+    _chain: tuple[tuple[Any, Attrs, int], ...] = ()
+    _seen: int = 0
+    # Functions of the gradient (a leaf's; those of results live in their node's `extra`).
+    _hooks: dict[int, Any] | None = None
+    _post_hooks: dict[int, Any] | None = None
+
+    def counter(self) -> Counter:
+        """The version counter, made on first use."""
+        found = self._counter
+        if found is None:
+            found = self._counter = [0, 0]
+        return found
+
+
+Edge = Union["Node", Variable, None]
+
+
+class Extra:
+    """The rarely used part of a node: what hooks and `retain_grad` asked for, by index of the result."""
+
+    __slots__ = ("hooks", "retained")
+
+    def __init__(self) -> None:
+        self.hooks: dict[int, dict[int, Any]] = {}
+        self.retained: dict[int, Any] = {}
+
+
+class Info:
+    """What nodes of elementwise ops on single results do without.
+
+    `attrs` are the op's attributes; `indices` tells which result of its node each input was; `meta` are the inputs'
+    shapes, dtypes and devices, for rules that ask; `outputs` lists those of the results where there are several.
+    """
+
+    __slots__ = ("attrs", "indices", "meta", "outputs")
+
+    def __init__(self, attrs: Attrs, indices: tuple[int, ...] | None = None, meta: Any = None, outputs: Any = None):
+        self.attrs, self.indices, self.meta, self.outputs = attrs, indices, meta, outputs
+
+
+class Node:
+    """One recorded operation.
+
+    An edge leads to the node, or to the leaf, that an input came from (None where no gradient is wanted). Nodes refer
+    to nodes and leaves, never to their own results, so the graph is freed by reference counting.
+    """
+
+    __slots__ = ("__weakref__", "counters", "dtype", "edges", "extra", "info", "plan", "saved", "sequence", "shape")
+    plan: Plan
+    edges: tuple[Edge, ...]
+    # Kept arrays and numbers (None: freed), and the version counter of each (None: of a number).
+    saved: tuple[Any, ...] | None
+    counters: tuple[Any, ...]
+    # The shape and dtype of the result; of the first, where there are several.
+    shape: tuple[int, ...]
+    dtype: Any
+    info: Info | None
+    extra: Extra | None
+    # When it was recorded, on the clock above.
+    sequence: int
+
+    @property
+    def attrs(self) -> Attrs:
+        return self.info.attrs if self.info is not None else {}
+
+    @property
+    def outputs(self) -> tuple[tuple[tuple[int, ...], Any, Any], ...] | None:
+        return self.info.outputs if self.info is not None else None
+
+    def index_of(self, position: int) -> int:
+        """Which result of its node the input at `position` was."""
+        return self.info.indices[position] if self.info is not None and self.info.indices is not None else 0
+
+    def name(self) -> str:
+        """The operation, as PyTorch names it: `MulBackward0`."""
+        return self.plan.op.grad_name
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """The nodes that gradients flow to, each with the index of its result; a leaf's is an `AccumulateGrad`."""
+        return tuple(
+            (AccumulateGrad(e) if isinstance(e, Variable) else e, self.index_of(i)) for i, e in enumerate(self.edges)
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {id(self):#x}>"
+
+
+class AccumulateGrad:
+    """Where a leaf stands in `next_functions`: the end of a path, which adds to `variable.grad`."""
+
+    __slots__ = ("variable",)
+    next_functions: tuple[tuple[Any, int], ...] = ()
+
+    def __init__(self, variable: Variable):
+        self.variable = variable
+
+    def name(self) -> str:
+        return "gradcore::autograd::AccumulateGrad"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AccumulateGrad) and self.variable is other.variable
+
+    def __hash__(self) -> int:
+        return hash(id(self.variable))
+
+    def __repr__(self) -> str:
+        return f"<AccumulateGrad object at {id(self.variable):#x}>"
+
+
+def describe(array: Array) -> tuple[tuple[int, ...], Any, Any]:
+    """An array's shape, dtype and device."""
+    return array.shape, array.dtype, backend_of(array).device

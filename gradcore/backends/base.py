@@ -1,0 +1,227 @@
+"""What a device must be able to do; the rest of gradcore is written against this class alone.
+
+An array here is what the device's array library uses (`numpy.ndarray`, `cupy.ndarray`): no wrapper. Shape work that
+moves no data (reshape, transpose, basic indexing) is done by the arrays' own methods and `Backend.xp`; everything that
+computes goes through the methods below, which a device implements by NumPy calls or by fused kernels.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Union
+
+import numpy as np
+
+from ..devices import device as Device
+from ..expr import Program
+
+Array = Any
+Number = Union[bool, int, float]
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """`finish(combine over the reduced elements of map(x, ...), count)`, in one pass over the inputs.
+
+    `combine` is `"sum"`, `"prod"`, `"max"`, `"min"`, `"any"` or `"all"`; max and min propagate NaN. `map` has one
+    output and as many inputs as arrays and numbers are given; `finish`, if any, is a program of `acc` and `count` and
+    of the numbers given by name to `Backend.reduce`.
+    """
+
+    map: Program
+    combine: str
+    finish: Program | None = None
+
+
+class Backend(ABC):
+    """One device: its arrays, kernels, matrix products and random numbers.
+
+    dtypes are NumPy dtypes throughout (bfloat16 is `ml_dtypes.bfloat16`). Arrays returned are new, own their memory
+    and are C-contiguous, unless a method says otherwise; a zero-dimensional result is an array, never a scalar.
+    """
+
+    device: Device
+    xp: Any  # numpy, cupy, or the emulated device's namespace
+    array_type: type
+
+    # -- transfers
+    @abstractmethod
+    def from_host(self, array: np.ndarray) -> Array:
+        """A copy of a NumPy array on this device."""
+
+    @abstractmethod
+    def to_host(self, array: Array) -> np.ndarray:
+        """The array as NumPy: a copy from another device, the array itself on the CPU. Waits for pending work."""
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Wait until all work given to the device is done, and raise what it reported."""
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> Array:
+        return self.xp.empty(shape, dtype)
+
+    def full(self, shape: tuple[int, ...], value: Number, dtype: np.dtype) -> Array:
+        return self.xp.full(shape, value, dtype)
+
+    def astype(self, array: Array, dtype: np.dtype) -> Array:
+        """A converted copy."""
+        return array.astype(dtype)
+
+    def copy(self, array: Array) -> Array:
+        """A C-contiguous copy."""
+        return array.copy()
+
+    def broadcast(self, array: Array, shape: tuple[int, ...]) -> Array:
+        """A read-only view of `array` in a shape that it broadcasts to."""
+        return self.xp.broadcast_to(array, shape)
+
+    # -- fused kernels
+    @abstractmethod
+    def elementwise(
+        self,
+        program: Program,
+        inputs: Sequence[Array | Number],
+        compute: np.dtype,
+        out_dtypes: Sequence[np.dtype],
+        shape: tuple[int, ...],
+    ) -> list[Array]:
+        """Evaluate `program` for every element of the broadcast `shape`; one array for each output.
+
+        `inputs`, in the order of `program.inputs`, are arrays that broadcast to `shape` or Python numbers. Values are
+        computed in `compute` (in float32 for float16 and bfloat16); bool arrays stay bool.
+        """
+
+    @abstractmethod
+    def reduce(
+        self,
+        reduction: Reduction,
+        inputs: Sequence[Array | Number],
+        compute: np.dtype,
+        out_dtype: np.dtype,
+        shape: tuple[int, ...],
+        axes: tuple[int, ...],
+        keepdims: bool,
+        parameters: dict[str, Number] | None = None,
+    ) -> Array:
+        """`reduction` over the (sorted, non-negative) `axes` of the broadcast `shape` of the inputs.
+
+        Sums of float16 and bfloat16 accumulate in float32. An empty reduction yields the neutral element.
+        """
+
+    @abstractmethod
+    def arg_reduce(self, x: Array, axis: int, which: str) -> tuple[Array, Array]:
+        """Along `axis` (removed): the extreme values and the int64 positions of the first of them.
+
+        `which` is `"max"` or `"min"`; NaN counts as the extreme.
+        """
+
+    # -- linear algebra
+    @abstractmethod
+    def matmul(self, a: Array, b: Array) -> Array:
+        """`a @ b` with NumPy's rules; transposed operands are not copied where the library allows it."""
+
+    @abstractmethod
+    def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        """`x @ weight.T + bias` for x (..., k), weight (n, k), bias (n,)."""
+
+    # -- rows: x is C-contiguous (rows, columns)
+    @abstractmethod
+    def softmax(self, x: Array, log: bool, out_dtype: np.dtype) -> Array:
+        """Softmax or log-softmax of each row, with the row's maximum subtracted first."""
+
+    @abstractmethod
+    def softmax_backward(self, grad: Array, result: Array, log: bool, out_dtype: np.dtype) -> Array:
+        """The gradient of the row's input from the gradient and the value of its result."""
+
+    @abstractmethod
+    def cross_entropy(
+        self, logits: Array, target: Array, weight: Array | None, ignore_index: int, label_smoothing: float
+    ) -> tuple[Array, Array, Array]:
+        """Cross-entropy of each row of `logits` (rows, classes) with class indices `target` (rows,) int64.
+
+        Returns the losses (rows,), the rows' log-sum-exp (rows,) float32 (float64 for float64), and the rows' weights
+        (rows,) in the same dtype: `weight[target]`, or 1, and 0 where the target is `ignore_index`; the loss is
+        multiplied by it. A target out of range raises IndexError.
+        """
+
+    @abstractmethod
+    def cross_entropy_backward(
+        self,
+        grad: Array,
+        logits: Array,
+        target: Array,
+        weight: Array | None,
+        lse: Array,
+        ignore_index: int,
+        label_smoothing: float,
+    ) -> Array:
+        """The gradient of `logits` from the gradient (rows,) of the losses."""
+
+    # -- indexing
+    @abstractmethod
+    def check_index(self, op: str, index: Array, size: int, dim: int) -> None:
+        """Raise IndexError (at the latest when the device next synchronises) unless -size <= index < size."""
+
+    @abstractmethod
+    def index_add(self, target: Array, key: Any, values: Array) -> None:
+        """`target[key] += values`, adding once for every time an element is named."""
+
+    # -- random numbers: the same seed and offset give the same numbers
+    @abstractmethod
+    def uniform(self, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:
+        """Uniform numbers in [0, 1)."""
+
+    @abstractmethod
+    def normal(self, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:
+        """Standard normal numbers."""
+
+    @abstractmethod
+    def integers(
+        self, low: int, high: int, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int
+    ) -> Array:
+        """Uniform integers in [low, high)."""
+
+    @abstractmethod
+    def permutation(self, n: int, dtype: np.dtype, seed: int, offset: int) -> Array:
+        """The numbers 0 to n-1 in random order."""
+
+    # -- optimizers: one launch for all parameters; lists of arrays, updated in place
+    @abstractmethod
+    def sgd_step(
+        self,
+        params: Sequence[Array],
+        grads: Sequence[Array],
+        momenta: Sequence[Array] | None,
+        *,
+        lr: float,
+        momentum: float,
+        dampening: float,
+        weight_decay: float,
+        nesterov: bool,
+        maximize: bool,
+        first: bool,
+    ) -> None:
+        """torch.optim.SGD's update; `first` tells that the momentum buffers are to be set, not averaged."""
+
+    @abstractmethod
+    def adam_step(
+        self,
+        params: Sequence[Array],
+        grads: Sequence[Array],
+        exp_avgs: Sequence[Array],
+        exp_avg_sqs: Sequence[Array],
+        max_exp_avg_sqs: Sequence[Array] | None,
+        *,
+        lr: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        weight_decay: float,
+        decoupled: bool,
+        maximize: bool,
+        step: int,
+    ) -> None:
+        """Adam (Kingma & Ba, ICLR 2015), AMSGrad where `max_exp_avg_sqs` is given; AdamW (Loshchilov & Hutter, ICLR
+        2019) where `decoupled`. `step` counts from 1."""

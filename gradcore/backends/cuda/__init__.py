@@ -1,0 +1,58 @@
+"""CUDA devices: CuPy's arrays and the fused kernels of `kernels/`, or the emulated device with the same code.
+
+`GRADCORE_CUDA=emulate` chooses the emulated device. CuPy is imported on the first use of this package's functions.
+"""
+
+from __future__ import annotations
+
+from ...devices import device as Device
+from ..base import Array
+from . import driver
+from .backend import CudaBackend, OneOfSeveral
+
+__all__ = ["CudaBackend", "array_type", "backend_for", "backend_of", "device_count"]
+
+_backends: dict[int, CudaBackend] = {}
+# The backend of the only device of a machine: what an array belongs to needs no asking then.
+_only: CudaBackend | None = None
+
+
+def array_type() -> type:
+    """The type of this device's arrays.
+
+    Raises:
+        RuntimeError: if CuPy is not installed, or does not load.
+    """
+    kind: type = driver.library().ndarray
+    return kind
+
+
+def device_count() -> int:
+    """How many CUDA devices there are; RuntimeError if none can be used."""
+    return driver.device_count()
+
+
+def backend_for(device: Device) -> CudaBackend:
+    """The backend of a `"cuda"` device: the current one if it has no index.
+
+    Raises:
+        RuntimeError: if there is no such device, or none at all.
+    """
+    global _only
+    count = driver.device_count()
+    index = driver.current_device() if device.index is None else device.index
+    if index >= count:
+        raise RuntimeError(
+            f"CUDA error: invalid device ordinal: {device} was asked for, and there "
+            + (f"are {count} devices, cuda:0 to cuda:{count - 1}" if count > 1 else "is 1 device, cuda:0")
+        )
+    backend = _backends.get(index)
+    if backend is None:
+        backend = _backends[index] = CudaBackend(index) if count == 1 else OneOfSeveral(index)
+        _only = backend if count == 1 else None
+    return backend
+
+
+def backend_of(array: Array) -> CudaBackend:
+    """The backend of the device that an array lies on."""
+    return _only or backend_for(Device("cuda", array.device.id))

@@ -1,0 +1,210 @@
+"""`CudaBackend`: the interface of a device, by fused kernels on CuPy arrays or on the emulated device's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from ... import expr
+from ...devices import device as Device
+from ...expr import Program
+from ..base import Array, Backend, Number, Reduction
+from . import driver
+from .compiler import Compiler
+from .elementwise import Elementwise
+from .errors import ErrorWord
+from .optimizers import Optimizers
+from .random import Random
+from .reduce import IDENTITY, Reduce
+from .rows import Rows
+from .types import BFLOAT16, FLOAT16, FLOAT32, HALVES
+
+_ADD = expr.trace(lambda x, y: x + y)
+# What scatter-adds know: no other types are added to in place, but through one of these.
+_ADDABLE = {
+    np.dtype(np.bool_): np.dtype(np.int32),
+    np.dtype(np.int8): np.dtype(np.int32),
+    np.dtype(np.uint8): np.dtype(np.int32),
+    np.dtype(np.int16): np.dtype(np.int32),
+    FLOAT16: FLOAT32,
+    BFLOAT16: FLOAT32,
+}
+
+
+class CudaBackend(Backend):
+    """One CUDA device. Its methods expect the device to be the current one; see `OneOfSeveral`."""
+
+    def __init__(self, index: int):
+        self.index = index
+        self.device = Device("cuda", index)
+        self.xp = driver.library()
+        self.array_type = self.xp.ndarray
+        compiler = Compiler(self.xp)
+        self.errors = ErrorWord(self.xp, compiler)
+        self._elementwise = Elementwise(self.xp, compiler)
+        self._reduce = Reduce(self.xp, compiler, self._elementwise)
+        self._rows = Rows(self.xp, compiler, self.errors)
+        self._optimizers = Optimizers(self.xp, compiler)
+        self._random = Random(self._elementwise)
+
+    # -- transfers
+    def from_host(self, array: np.ndarray) -> Array:
+        return self.xp.array(array)
+
+    def to_host(self, array: Array) -> np.ndarray:
+        host: np.ndarray = array.get()
+        self.errors.raise_pending()
+        return host
+
+    def synchronize(self) -> None:
+        self.xp.cuda.Device(self.index).synchronize()
+        self.errors.raise_pending()
+
+    def astype(self, array: Array, dtype: np.dtype) -> Array:
+        # Whatever is not exact in the array's own type is not exact in the other either.
+        return self._elementwise(IDENTITY, (array,), array.dtype, (dtype,), array.shape)[0]
+
+    # -- fused kernels
+    def elementwise(
+        self,
+        program: Program,
+        inputs: Sequence[Array | Number],
+        compute: np.dtype,
+        out_dtypes: Sequence[np.dtype],
+        shape: tuple[int, ...],
+    ) -> list[Array]:
+        return self._elementwise(program, inputs, compute, out_dtypes, shape)
+
+    def reduce(
+        self,
+        reduction: Reduction,
+        inputs: Sequence[Array | Number],
+        compute: np.dtype,
+        out_dtype: np.dtype,
+        shape: tuple[int, ...],
+        axes: tuple[int, ...],
+        keepdims: bool,
+        parameters: dict[str, Number] | None = None,
+    ) -> Array:
+        return self._reduce(reduction, inputs, compute, out_dtype, shape, axes, keepdims, parameters)
+
+    def arg_reduce(self, x: Array, axis: int, which: str) -> tuple[Array, Array]:
+        return self._reduce.arg_reduce(x, axis, which)
+
+    # -- linear algebra
+    def matmul(self, a: Array, b: Array) -> Array:
+        # The one place where products are made: cuBLASLt with its epilogues belongs here.
+        dtype = a.dtype
+        if dtype in HALVES and (a.ndim > 2 or b.ndim > 2):
+            # CuPy multiplies batches of bfloat16 not at all, and of float16 by way of float32 too.
+            return self.astype(self.xp.matmul(self.astype(a, FLOAT32), self.astype(b, FLOAT32)), dtype)
+        return self.xp.matmul(a, b)
+
+    def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        rows = x if x.ndim <= 2 else x.reshape(-1, x.shape[-1])
+        out = self.matmul(rows, weight.T).reshape(*x.shape[:-1], weight.shape[0])
+        if bias is None:
+            return out
+        return self._elementwise(_ADD, (out, bias), out.dtype, (out.dtype,), out.shape)[0]
+
+    # -- rows
+    def softmax(self, x: Array, log: bool, out_dtype: np.dtype) -> Array:
+        return self._rows.softmax(x, log, out_dtype)
+
+    def softmax_backward(self, grad: Array, result: Array, log: bool, out_dtype: np.dtype) -> Array:
+        return self._rows.softmax_backward(grad, result, log, out_dtype)
+
+    def cross_entropy(
+        self, logits: Array, target: Array, weight: Array | None, ignore_index: int, label_smoothing: float
+    ) -> tuple[Array, Array, Array]:
+        return self._rows.cross_entropy(logits, target, weight, ignore_index, label_smoothing)
+
+    def cross_entropy_backward(
+        self,
+        grad: Array,
+        logits: Array,
+        target: Array,
+        weight: Array | None,
+        lse: Array,
+        ignore_index: int,
+        label_smoothing: float,
+    ) -> Array:
+        return self._rows.cross_entropy_backward(grad, logits, target, weight, lse, ignore_index, label_smoothing)
+
+    # -- indexing
+    def check_index(self, op: str, index: Array, size: int, dim: int) -> None:
+        self.errors.check(op, index, size, dim)
+        if driver.emulated():
+            # Launches there are done when they return, and indexing itself would raise next.
+            self.errors.raise_pending()
+
+    def index_add(self, target: Array, key: Any, values: Array) -> None:
+        add = self.xp.add.at
+        if target.dtype.kind == "i" and target.dtype.itemsize == 8:
+            # The same sums in two's complement; only the unsigned type has an atomic addition.
+            add(target.view(np.uint64), key, values.astype(target.dtype, copy=False).view(np.uint64))
+        elif target.dtype in _ADDABLE:
+            work = self.astype(target, _ADDABLE[target.dtype])
+            add(work, key, values.astype(work.dtype))
+            target[...] = self.astype(work, target.dtype)
+        else:
+            add(target, key, values)
+
+    # -- random numbers
+    def uniform(self, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:
+        return self._random.uniform(shape, dtype, seed, offset)
+
+    def normal(self, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:
+        return self._random.normal(shape, dtype, seed, offset)
+
+    def integers(
+        self, low: int, high: int, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int
+    ) -> Array:
+        return self._random.integers(low, high, shape, dtype, seed, offset)
+
+    def permutation(self, n: int, dtype: np.dtype, seed: int, offset: int) -> Array:
+        return self.from_host(self._random.permutation(n, seed, offset).astype(dtype))
+
+    # -- optimizers
+    def sgd_step(
+        self,
+        params: Sequence[Array],
+        grads: Sequence[Array],
+        momenta: Sequence[Array] | None,
+        **settings: Any,
+    ) -> None:
+        self._optimizers.sgd(params, grads, momenta, **settings)
+
+    def adam_step(
+        self,
+        params: Sequence[Array],
+        grads: Sequence[Array],
+        exp_avgs: Sequence[Array],
+        exp_avg_sqs: Sequence[Array],
+        max_exp_avg_sqs: Sequence[Array] | None,
+        **settings: Any,
+    ) -> None:
+        self._optimizers.adam(params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, **settings)
+
+
+def _on_own_device(method: Any) -> Any:
+    @wraps(method)
+    def call(self: CudaBackend, *args: Any, **kwargs: Any) -> Any:
+        if driver.current_device() == self.index:
+            return method(self, *args, **kwargs)
+        with self.xp.cuda.Device(self.index):
+            return method(self, *args, **kwargs)
+
+    return call
+
+
+class OneOfSeveral(CudaBackend):
+    """A device among several: each method makes it the current one, as launches and allocations go to that."""
+
+
+for _name in dir(Backend):
+    if not _name.startswith("_") and callable(getattr(Backend, _name)) and _name != "array_type":
+        setattr(OneOfSeveral, _name, _on_own_device(getattr(CudaBackend, _name)))

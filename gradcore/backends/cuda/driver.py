@@ -1,0 +1,70 @@
+"""The library that drives the device: CuPy, or the emulated device, which answers the same calls.
+
+This module alone knows which of them it is.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from functools import lru_cache
+from typing import Any
+
+_ALTERNATIVES = (
+    "set GRADCORE_CUDA=emulate to run CUDA code on an emulated device, or GRADCORE_CUDA=cpu to run it on the CPU"
+)
+
+
+def emulated() -> bool:
+    """Whether `"cuda"` is the emulated device."""
+    return os.environ.get("GRADCORE_CUDA") == "emulate"
+
+
+@lru_cache(maxsize=None)
+def library() -> Any:
+    """The module `cupy`, or its stand-in.
+
+    Raises:
+        RuntimeError: if CuPy is not installed or does not load.
+    """
+    if emulated():
+        return importlib.import_module("gradcore.backends.emulator.api")
+    import ml_dtypes  # noqa: F401  CuPy knows bfloat16 only if this is imported first
+
+    try:
+        return importlib.import_module("cupy")
+    except ModuleNotFoundError as error:
+        raise RuntimeError(
+            f"CUDA devices need CuPy ({error}): pip install 'gradcore[cuda12]' (or 'gradcore[cuda13]' for CUDA 13). "
+            f"Without a GPU, {_ALTERNATIVES}"
+        ) from error
+    except ImportError as error:
+        raise RuntimeError(
+            f"CuPy is installed but does not load: {error}. Install the build for your CUDA version: "
+            f"pip install 'gradcore[cuda12]' or 'gradcore[cuda13]'; or {_ALTERNATIVES}"
+        ) from error
+
+
+@lru_cache(maxsize=None)
+def device_count() -> int:
+    """How many devices there are.
+
+    Raises:
+        RuntimeError: if there is none, or no driver.
+    """
+    try:
+        count = int(library().cuda.runtime.getDeviceCount())
+        reason = "no CUDA-capable device is detected"
+    except library().cuda.runtime.CUDARuntimeError as error:
+        count, reason = 0, str(error)
+    if count == 0:
+        raise RuntimeError(
+            f"no CUDA device can be used: {reason}. Check that nvidia-smi lists a GPU, that the driver is recent "
+            f"enough for the installed CUDA version, and CUDA_VISIBLE_DEVICES; or {_ALTERNATIVES}"
+        )
+    return count
+
+
+def current_device() -> int:
+    """The number of the current device."""
+    return int(library().cuda.runtime.getDevice())

@@ -1,0 +1,267 @@
+"""Reductions generated from expressions around kernels/reduce.cuh, and arg_reduce around kernels/arg_reduce.cu."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...expr import Program, trace
+from ...expr.cuda_emit import Value, draws_random_numbers, emit
+from ..base import Array, Number, Reduction
+from . import sources
+from .compiler import Compiler
+from .elementwise import Elementwise
+from .emission import InputType, Operands, described, headers, indented, kernel_name, number_types, typed
+from .layout import ReducePlan, plan_reduce
+from .types import INT64, computed, half_header, stored, wide
+
+IDENTITY = trace(lambda x: x)
+_COMBINE = {"sum": "Sum", "prod": "Prod", "max": "Max", "min": "Min", "any": "Any", "all": "All"}
+
+_SOURCE = """\
+// {key}
+struct Map {{
+{members}
+  template <int N>
+  struct Registers {{
+{registers}  }};
+  template <int N, class At>
+  __device__ __forceinline__ void load(Registers<N> &r, const At &at) const {{
+{loads}  }}
+  template <int N>
+  __device__ __forceinline__ {acc} operator()(const Registers<N> &r, int k, long long) const {{
+{statements}    return gc::to<{acc}>({value});
+  }}
+}};
+
+struct Finish {{
+  typedef {acc} Acc;
+  typedef gc::{combine} Combine;
+{finish_members}
+  __device__ __forceinline__ void operator()(Acc total, long long output) const {{
+{finish_statements}    out[output] = gc::to<{out}>({finish_value});
+  }}
+}};
+
+extern "C" __global__ void __launch_bounds__(256) {name}({parameters}{finish_parameters},
+    const gc::Layout<{kept_rank}, {slots}, {index}> kept, const gc::Layout<{reduced_rank}, {slots}, {index}> reduced,
+    const {index} outputs, const {index} length, const {index} chunk, {acc} *partials) {{
+  const Map map = {{{arguments}}};
+  const Finish finish = {{{finish_arguments}}};
+  gc::reduce_{form}<{width}, 4>(map, finish, kept, reduced, outputs, length, chunk, partials);
+}}
+
+extern "C" __global__ void __launch_bounds__(256) {name}_partials({finish_parameters}, const {acc} *partials,
+    const long long outputs, const int splits) {{
+  const Finish finish = {{{finish_arguments}}};
+  gc::reduce_partials(finish, partials, outputs, splits);
+}}
+"""
+_PARTIALS_BLOCK = (32, 8)
+
+
+class _Kernel:
+    """The two compiled kernels of a reduction and the types of its number arguments."""
+
+    __slots__ = ("finish_numbers", "function", "numbers", "partials")
+
+    def __init__(self, function: Any, partials: Any, numbers: list[str | None], finish_numbers: list[str]):
+        self.function, self.partials, self.numbers, self.finish_numbers = function, partials, numbers, finish_numbers
+
+
+class Reduce:
+    """Runs reductions over arrays of one device."""
+
+    def __init__(self, xp: Any, compiler: Compiler, elementwise: Elementwise):
+        self._empty = xp.empty
+        self._array_type = xp.ndarray
+        self._compiler = compiler
+        self._elementwise = elementwise
+        self._kernels: dict[Any, Any] = {}
+
+    def __call__(
+        self,
+        reduction: Reduction,
+        inputs: Sequence[Array | Number],
+        compute: np.dtype,
+        out_dtype: np.dtype,
+        shape: tuple[int, ...],
+        axes: tuple[int, ...],
+        keepdims: bool,
+        parameters: dict[str, Number] | None = None,
+        wide_index: bool = False,
+        splits: int | None = None,
+    ) -> Array:
+        """See `Backend.reduce`; `wide_index` forces 64-bit indices, `splits` the number of chunks."""
+        if draws_random_numbers(reduction.map):
+            # Numbers go by an element's index in the whole shape, which a reduction does not follow.
+            mapped = self._elementwise(reduction.map, inputs, compute, [wide(compute)], shape)
+            reduction, inputs = Reduction(IDENTITY, reduction.combine, reduction.finish), mapped
+        reduced = frozenset(axes)
+        if keepdims:
+            out_shape = tuple(1 if d in reduced else size for d, size in enumerate(shape))
+        else:
+            out_shape = tuple(size for d, size in enumerate(shape) if d not in reduced)
+        out = self._empty(out_shape, out_dtype)
+        if math.prod(out_shape) == 0:
+            return out
+        types: list[InputType] = []
+        arrays = []
+        addresses = 0
+        for x in inputs:
+            if isinstance(x, self._array_type):
+                types.append(x.dtype)
+                arrays.append(x)
+                addresses |= x.data.ptr
+            else:
+                types.append(bool if isinstance(x, bool) else float)
+        widest = max((a.dtype.itemsize for a in arrays), default=8)
+        operands = tuple((a.shape, a.strides, a.dtype.itemsize) for a in arrays)
+        # A vector of the narrowest types would take too many accumulators: eight are enough.
+        plan = plan_reduce(shape, axes, operands, max(widest, 2), addresses & 15 == 0, True, wide_index, splits)
+        key = (reduction, compute, out_dtype, *types, plan.variant)
+        kernel = self._kernels.get(key)
+        if kernel is None:
+            kernel = self._kernels[key] = self._build(reduction, types, compute, out_dtype, plan)
+        args: list[Any] = [x if t is None else typed(x, t) for x, t in zip(inputs, kernel.numbers)]
+        ends: list[Any] = [out]
+        if reduction.finish is not None:
+            values = {"count": math.prod(shape[d] for d in axes), **(parameters or {})}
+            names = (n for n in reduction.finish.inputs if n != "acc")
+            ends += [typed(values[n], t) for n, t in zip(names, kernel.finish_numbers)]
+        index = np.int64 if plan.wide else np.int32
+        partials = None
+        if plan.splits > 1:
+            partials = self._empty((out.size * plan.splits,), self._acc_dtype(reduction, compute))
+        args += ends
+        args += (plan.kept_layout, plan.reduced_layout)
+        args += (index(plan.outputs), index(plan.length), index(plan.chunk), partials)
+        kernel.function(plan.grid, plan.block, args)
+        if plan.splits > 1:
+            grid = -(-out.size // _PARTIALS_BLOCK[1])
+            kernel.partials((grid,), _PARTIALS_BLOCK, [*ends, partials, np.int64(out.size), np.int32(plan.splits)])
+        return out
+
+    @staticmethod
+    def _acc_dtype(reduction: Reduction, compute: np.dtype) -> np.dtype:
+        return np.dtype(np.bool_) if reduction.combine in ("any", "all") else wide(compute)
+
+    def _build(
+        self,
+        reduction: Reduction,
+        types: Sequence[InputType],
+        compute: np.dtype,
+        out_dtype: np.dtype,
+        plan: ReducePlan,
+    ) -> _Kernel:
+        name = kernel_name(f"reduce_{reduction.combine}", reduction.map)
+        ctype = computed(compute)
+        acc = stored(self._acc_dtype(reduction, compute))
+        text, finish_numbers = source(name, reduction, types, ctype, acc, out_dtype, plan)
+        subject = f"{reduction.combine} of {described(reduction.map, types, compute)}"
+        function, partials = self._compiler.kernels(text, (name, f"{name}_partials"), subject)
+        numbers = number_types(reduction.map, types, ctype)
+        return _Kernel(function, partials, [numbers.get(n) for n in reduction.map.inputs], finish_numbers)
+
+    def arg_reduce(
+        self, x: Array, axis: int, which: str, wide_index: bool = False, splits: int | None = None
+    ) -> tuple[Array, Array]:
+        """See `Backend.arg_reduce`."""
+        shape = x.shape
+        out_shape = shape[:axis] + shape[axis + 1 :]
+        values, positions = self._empty(out_shape, x.dtype), self._empty(out_shape, INT64)
+        if values.size == 0:
+            return values, positions
+        if not x.size:
+            raise IndexError(f"arg{which}(): Expected reduction dim {axis} to have non-zero size.")
+        operand = ((shape, x.strides, x.dtype.itemsize),)
+        axes = (axis,) if shape else ()
+        plan = plan_reduce(shape, axes, operand, 1, False, False, wide_index, splits)
+        key = (which, x.dtype, plan.kept_rank, plan.wide)
+        kernels = self._kernels.get(key)
+        if kernels is None:
+            kernels = self._kernels[key] = self._build_arg_reduce(which, x.dtype, plan)
+        index = np.int64 if plan.wide else np.int32
+        partials = None
+        if plan.splits > 1:
+            # Pairs of a value and a position: 16 bytes each.
+            partials = self._empty((values.size * plan.splits * 2,), INT64)
+        sizes = (index(plan.outputs), index(plan.length), index(plan.chunk))
+        layouts = (plan.kept_layout, plan.reduced_layout)
+        kernels[0](plan.grid, plan.block, (x, values, positions, *layouts, *sizes, partials))
+        if plan.splits > 1:
+            grid = -(-values.size // _PARTIALS_BLOCK[1])
+            args = (partials, values, positions, np.int64(values.size), np.int32(plan.splits))
+            kernels[1]((grid,), _PARTIALS_BLOCK, args)
+        return values, positions
+
+    def _build_arg_reduce(self, which: str, dtype: np.dtype, plan: ReducePlan) -> tuple[Any, ...]:
+        settings = (
+            f"{half_header([dtype])}"
+            f"typedef {stored(dtype)} T;\ntypedef {computed(dtype)} A;\n"
+            f"typedef {'long long' if plan.wide else 'int'} Index;\n"
+            f"constexpr int KEPT = {plan.kept_rank};\n"
+            f"constexpr bool LARGEST = {'true' if which == 'max' else 'false'};\n"
+        )
+        text = settings + sources.read("arg_reduce.cu")
+        return self._compiler.kernels(text, ("arg_reduce", "arg_reduce_partials"), f"arg{which} of {dtype.name}")
+
+
+def source(
+    name: str,
+    reduction: Reduction,
+    types: Sequence[InputType],
+    ctype: str,
+    acc: str,
+    out_dtype: np.dtype,
+    plan: ReducePlan,
+) -> tuple[str, list[str]]:
+    """The CUDA C++ of a reduction, and the C++ types of the numbers that its finish takes."""
+    operands = Operands(reduction.map, types, plan.access.patterns, ctype)
+    statements, (value,) = operands.statements()
+    finish_lines, finish_value, finish_names = _finish(reduction.finish, ctype, acc)
+    out = stored(out_dtype)
+    dtypes = [t for t in types if isinstance(t, np.dtype)]
+    finish_members = [f"{out} *out;"] + [f"{ctype} {n};" for n in finish_names]
+    finish_parameters = [f"{out} *out"] + [f"const {ctype} {n}" for n in finish_names]
+    text = headers("reduce.cuh", reduction.map, (*dtypes, out_dtype)) + _SOURCE.format(
+        key=reduction.map.key,
+        name=name,
+        acc=acc,
+        out=out,
+        combine=_COMBINE[reduction.combine],
+        members=indented(operands.members, 1),
+        registers=indented(operands.registers, 2),
+        loads=indented(operands.loads, 2),
+        statements=indented(statements, 2),
+        value=value.text,
+        finish_members=indented(finish_members, 1),
+        finish_statements=indented(finish_lines, 2),
+        finish_value=finish_value,
+        parameters="".join(f"{p}, " for p in operands.parameters),
+        arguments=", ".join(operands.arguments),
+        finish_parameters=", ".join(finish_parameters),
+        finish_arguments=", ".join(["out", *finish_names]),
+        kept_rank=plan.kept_rank,
+        reduced_rank=plan.reduced_rank,
+        slots=max(1, operands.slots),
+        index="long long" if plan.wide else "int",
+        form="columns" if plan.columns else "rows",
+        width=plan.access.width,
+    )
+    return text, [ctype] * len(finish_names)
+
+
+def _finish(finish: Program | None, ctype: str, acc: str) -> tuple[list[str], str, list[str]]:
+    """The statements of a reduction's end, its value, and the names of the members it reads."""
+    if finish is None:
+        return [], "total", []
+    values = {n: Value(f"f{i}", ctype) for i, n in enumerate(finish.inputs) if n != "acc"}
+    lines, (value,) = emit(finish, {**values, "acc": Value("total", acc)}, ctype)
+    return lines, value.text, [v.text for v in values.values()]
+
+
+

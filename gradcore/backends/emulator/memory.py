@@ -1,0 +1,108 @@
+"""The emulated device's memory: allocations between guard zones, and the list of those that are alive."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from typing import Any
+
+import numpy as np
+
+from .errors import KernelError, OutOfMemoryError
+
+GUARD_BYTES = 256  # before and after every allocation; mirrored in native/launch.h
+ALIGNMENT = 256  # of every allocation, as cudaMalloc's
+# NaN as float64, float32, float16 and bfloat16; an index far out as an integer.
+POISON = 0x7FFF
+
+# Neighbouring allocations' guard zones differ, so that a copy from one zone to another is noticed.
+_GUARD_FILLS = [0xA0 + i for i in range(61)]
+_GUARDS = {fill: bytes([fill]) * GUARD_BYTES for fill in _GUARD_FILLS}
+_next_fill = itertools.cycle(_GUARD_FILLS).__next__
+_address_of = ctypes.addressof
+_first_byte: Any = ctypes.c_char.from_buffer
+
+# Address of each live allocation -> its size in bytes.
+_live: dict[int, int] = {}
+# What was found when memory was freed, where nothing can be raised: reported by the next launch or synchronisation.
+_pending_errors: list[str] = []
+
+
+class DeviceMemory:
+    """A block of "device" memory.
+
+    Attributes:
+        raw: the host memory it lies in, guard zones included, as uint8.
+        offset: of the first byte in `raw`.
+        address: of the first byte, a multiple of 256.
+        nbytes: its size.
+        fill: the byte that fills the guard zones.
+    """
+
+    __slots__ = ("address", "fill", "nbytes", "offset", "raw")
+
+    def __init__(self, nbytes: int, poison: bool = True):
+        try:
+            # An even number of bytes past the begin of the block, so that the poison is a whole number of words.
+            raw = np.empty(ALIGNMENT + 2 * GUARD_BYTES + nbytes + 1, np.uint8)
+        except MemoryError:
+            raise OutOfMemoryError(f"Out of memory allocating {nbytes} bytes on the emulated device") from None
+        start = _address_of(_first_byte(raw)) + GUARD_BYTES
+        self.address = start + -start % ALIGNMENT
+        self.offset = offset = self.address - start + GUARD_BYTES
+        self.raw = raw
+        self.nbytes = nbytes
+        if poison:
+            raw[offset : offset + (nbytes + 1 & ~1)].view(np.uint16).fill(POISON)
+        self.fill = fill = _next_fill()
+        raw[offset - GUARD_BYTES : offset].fill(fill)
+        raw[offset + nbytes : offset + nbytes + GUARD_BYTES].fill(fill)
+        _live[self.address] = nbytes
+
+    # The globals it needs are bound as defaults, as they may be gone when the interpreter shuts down.
+    def __del__(self, live: dict[int, int] = _live, guards: dict[int, bytes] = _GUARDS) -> None:
+        if live.pop(getattr(self, "address", -1), None) is None:
+            return
+        raw, offset, end = self.raw, self.offset, self.offset + self.nbytes
+        guard = guards[self.fill]
+        before = raw[offset - GUARD_BYTES : offset].tobytes() == guard
+        after = raw[end : end + GUARD_BYTES].tobytes() == guard
+        if not (before and after):
+            where = "after" if before else "before"
+            _pending_errors.append(f"the memory {where} an array of {self.nbytes} bytes was overwritten while it lived")
+
+
+def raise_pending() -> None:
+    """Reports what was found when memory was freed."""
+    if _pending_errors:
+        errors = "; ".join(_pending_errors)
+        _pending_errors.clear()
+        raise KernelError(errors)
+
+
+def used_bytes() -> int:
+    """The size of all live allocations together."""
+    return sum(_live.copy().values())
+
+
+def allocation_containing(address: int) -> tuple[int, int] | None:
+    """The live allocation, as (begin, end), in which an address lies."""
+    for begin, nbytes in _live.copy().items():
+        if begin <= address < begin + nbytes:
+            return begin, begin + nbytes
+    return None
+
+
+def allocations_in_table(table: np.ndarray) -> set[tuple[int, int]]:
+    """The live allocations, as (begin, end), to which 8-byte words of an array point."""
+    live = _live.copy()
+    begins = np.array(sorted(live), np.uint64)
+    data = np.ascontiguousarray(table).reshape(-1).view(np.uint8)
+    words = data[: data.size // 8 * 8].view(np.uint64)
+    words = np.unique(words[(words >= begins[:1]) & (words < np.uint64(2**63))]) if begins.size else words[:0]
+    found = set()
+    for word, position in zip(words.tolist(), np.searchsorted(begins, words, "right").tolist(), strict=True):
+        begin = int(begins[position - 1])
+        if word < begin + live[begin]:
+            found.add((begin, begin + live[begin]))
+    return found

@@ -1,0 +1,26 @@
+"""Scalar operators that NumPy lacks or spells differently; used by generated code as `fn`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def power(a: Any, b: Any) -> Any:
+    """`a ** b`, through the ndarray operator, which has fast paths for small exponents."""
+    return a**b
+
+
+def uniform(seed: int, offset: int, shape: tuple[int, ...]) -> Any:
+    """Uniform float32 numbers in [0, 1) from counter-based Philox: the same arguments give the same numbers.
+
+    J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+    """
+    bits = np.random.Philox(key=seed & 0xFFFFFFFFFFFFFFFF, counter=[0, offset, 0, 0])
+    return np.random.Generator(bits).random(shape, dtype=np.float32)
+
+
+def item(value: Any) -> Any:
+    """`value` as a Python number."""
+    return value.item() if hasattr(value, "item") else value

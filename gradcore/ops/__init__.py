@@ -1,0 +1,24 @@
+"""The ops, by family. Importing this package declares them all; `REGISTRY` holds them by name."""
+
+from . import arithmetic, convert, functions, indexing, linalg, losses, reductions, rows, shape
+from .core import REGISTRY, ArrayOp, Op, Plan, array_op
+from .elementwise import Elementwise, elementwise
+
+__all__ = [
+    "REGISTRY",
+    "ArrayOp",
+    "Elementwise",
+    "Op",
+    "Plan",
+    "arithmetic",
+    "array_op",
+    "convert",
+    "elementwise",
+    "functions",
+    "indexing",
+    "linalg",
+    "losses",
+    "reductions",
+    "rows",
+    "shape",
+]

@@ -1,0 +1,229 @@
+"""Arithmetic, comparison and logic."""
+
+from __future__ import annotations
+
+from ..expr import Scalar, call
+from .elementwise import Elementwise, elementwise
+
+_EXPONENTS = (1, 2, 3, 0.5, -0.5, -1.0, -2.0)
+
+
+@elementwise(static={"alpha": (1,)})
+def add(input: Scalar, other: Scalar, *, alpha: float = 1) -> Scalar:
+    """`input + alpha * other`, elementwise with broadcasting and type promotion."""
+    return input + alpha * other
+
+
+@elementwise(static={"alpha": (1,)})
+def sub(input: Scalar, other: Scalar, *, alpha: float = 1) -> Scalar:
+    """`input - alpha * other`, elementwise with broadcasting and type promotion."""
+    return input - alpha * other
+
+
+@elementwise
+def mul(input: Scalar, other: Scalar) -> Scalar:
+    """`input * other`, elementwise with broadcasting and type promotion."""
+    return input * other
+
+
+@elementwise(promote="float", inplace=False)
+def div(input: Scalar, other: Scalar) -> Scalar:
+    """`input / other`, elementwise; integers give the default floating point type."""
+    return input / other
+
+
+@elementwise
+def floor_divide(input: Scalar, other: Scalar) -> Scalar:
+    """`input / other` rounded down, elementwise."""
+    return input // other
+
+
+@elementwise
+def remainder(input: Scalar, other: Scalar) -> Scalar:
+    """Python's `input % other`: the result has the sign of the divisor."""
+    return input % other
+
+
+@elementwise(static={"exponent": _EXPONENTS})
+def pow(input: Scalar, exponent: Scalar) -> Scalar:
+    """`input ** exponent`, elementwise."""
+    return call("pow", input, exponent)
+
+
+@elementwise
+def neg(input: Scalar) -> Scalar:
+    """`-input`."""
+    return -input
+
+
+@elementwise
+def abs(input: Scalar) -> Scalar:
+    """The absolute value; its derivative at 0 is 0."""
+    return call("abs", input)
+
+
+@elementwise
+def sign(input: Scalar) -> Scalar:
+    """-1, 0 or 1."""
+    return call("sign", input)
+
+
+@elementwise
+def square(input: Scalar) -> Scalar:
+    """`input * input`."""
+    return input * input
+
+
+@elementwise(promote="float")
+def reciprocal(input: Scalar) -> Scalar:
+    """`1 / input`."""
+    return 1 / input
+
+
+@elementwise
+def floor(input: Scalar) -> Scalar:
+    """The largest integer not above `input`; its derivative is 0."""
+    return call("floor", input)
+
+
+@elementwise
+def ceil(input: Scalar) -> Scalar:
+    """The smallest integer not below `input`; its derivative is 0."""
+    return call("ceil", input)
+
+
+@elementwise
+def round(input: Scalar) -> Scalar:
+    """The nearest integer, halves to even; its derivative is 0."""
+    return call("round", input)
+
+
+@elementwise
+def trunc(input: Scalar) -> Scalar:
+    """`input` without its fraction; its derivative is 0."""
+    return call("trunc", input)
+
+
+@elementwise(inplace=False)
+def maximum(input: Scalar, other: Scalar) -> Scalar:
+    """The larger of the two, NaN if either is NaN; a tie splits the gradient evenly."""
+    return call("maximum", input, other)
+
+
+@elementwise(inplace=False)
+def minimum(input: Scalar, other: Scalar) -> Scalar:
+    """The smaller of the two, NaN if either is NaN; a tie splits the gradient evenly."""
+    return call("minimum", input, other)
+
+
+def _clamp_rule(g: Scalar, input: Scalar, min: Scalar | None, max: Scalar | None) -> tuple[Scalar | None, ...]:
+    low = None if min is None else input < min
+    high = None if max is None else input > max
+    if low is None or min is None:
+        assert high is not None
+        return call("where", high, 0, g), None, call("where", high, g, 0)
+    if high is None or max is None:
+        return call("where", low, 0, g), call("where", low, g, 0), None
+    return (
+        call("where", call("logical_or", low, high), 0, g),
+        call("where", call("logical_and", min < max, low), g, 0),
+        call("where", call("logical_or", max < min, high), g, 0),
+    )
+
+
+@elementwise(derivative=_clamp_rule)
+def clamp(input: Scalar, min: Scalar | None = None, max: Scalar | None = None) -> Scalar:
+    """`input` limited to [min, max]; either bound may be None, a number or a tensor. The bounds count as inside."""
+    if min is None and max is None:
+        raise RuntimeError("clamp(): At least one of 'min' or 'max' must not be None")
+    result = input if min is None else call("maximum", input, min)
+    return result if max is None else call("minimum", result, max)
+
+
+@elementwise(method=False)
+def where(condition: Scalar, input: Scalar, other: Scalar) -> Scalar:
+    """`input` where the bool tensor `condition` holds, else `other`; all three broadcast."""
+    return call("where", condition, input, other)
+
+
+def _comparison(name: str, symbol: str) -> Elementwise:
+    def compare(input: Scalar, other: Scalar) -> Scalar:
+        return call(name, input, other)
+
+    compare.__doc__ = f"`input {symbol} other`, elementwise: a bool tensor."
+    op: Elementwise = elementwise(compare, name=name, inplace=False)
+    return op
+
+
+eq = _comparison("eq", "==")
+ne = _comparison("ne", "!=")
+lt = _comparison("lt", "<")
+le = _comparison("le", "<=")
+gt = _comparison("gt", ">")
+ge = _comparison("ge", ">=")
+
+
+@elementwise(inplace=False)
+def isnan(input: Scalar) -> Scalar:
+    """Whether each element is NaN."""
+    return call("isnan", input)
+
+
+@elementwise(inplace=False)
+def isinf(input: Scalar) -> Scalar:
+    """Whether each element is positive or negative infinity."""
+    return call("isinf", input)
+
+
+@elementwise(inplace=False)
+def isfinite(input: Scalar) -> Scalar:
+    """Whether each element is neither infinite nor NaN."""
+    return call("isfinite", input)
+
+
+@elementwise(inplace=False)
+def logical_and(input: Scalar, other: Scalar) -> Scalar:
+    """Whether both are nonzero."""
+    return call("logical_and", input, other)
+
+
+@elementwise(inplace=False)
+def logical_or(input: Scalar, other: Scalar) -> Scalar:
+    """Whether either is nonzero."""
+    return call("logical_or", input, other)
+
+
+@elementwise(inplace=False)
+def logical_xor(input: Scalar, other: Scalar) -> Scalar:
+    """Whether exactly one is nonzero."""
+    return call("logical_xor", input, other)
+
+
+@elementwise(inplace=False)
+def logical_not(input: Scalar) -> Scalar:
+    """Whether it is zero."""
+    return call("logical_not", input)
+
+
+@elementwise(promote="integral")
+def bitwise_and(input: Scalar, other: Scalar) -> Scalar:
+    """Bitwise and of integers, logical and of bools."""
+    return input & other
+
+
+@elementwise(promote="integral")
+def bitwise_or(input: Scalar, other: Scalar) -> Scalar:
+    """Bitwise or of integers, logical or of bools."""
+    return input | other
+
+
+@elementwise(promote="integral")
+def bitwise_xor(input: Scalar, other: Scalar) -> Scalar:
+    """Bitwise exclusive or of integers, logical exclusive or of bools."""
+    return input ^ other
+
+
+@elementwise(promote="integral")
+def bitwise_not(input: Scalar) -> Scalar:
+    """Bitwise complement of integers, logical not of bools."""
+    return ~input

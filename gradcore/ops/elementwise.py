@@ -1,0 +1,285 @@
+"""Elementwise ops: everything follows from a scalar expression."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..backends import Array, Number, backend_of, cpu, is_array
+from ..expr import Program, trace
+from ..expr.graph import input_names, make_const
+from ..expr.numpy_emit import compile_numpy
+from .core import Attrs, Op, Plan, one_backend, register
+
+
+
+class Elementwise(Op):
+    """An op declared by a Python function over scalars.
+
+    The positional parameters are tensors or numbers. Keyword-only parameters are numbers or options; options (None,
+    strings, bools) and the numbers listed in `static` are seen by the function as they are, so that it can choose
+    between expressions; other numbers become arguments of the kernel.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        grad_name: str | None = None,
+        promote: str = "default",
+        static: dict[str, tuple[float, ...]] | None = None,
+        derivative: Callable[..., Any] | None = None,
+        program: Program | None = None,
+    ):
+        super().__init__(function, name, grad_name)
+        self.promote = promote
+        self.static = static or {}
+        self.by_hand = derivative
+        self.program_of = lru_cache(maxsize=None)(self._program_of)
+        self._given = program
+        if program is not None:
+            self.parameters, self.defaults = program.inputs, {}
+        given = self.signature.parameters.values()
+        self.inputs = self.parameters if program else tuple(p.name for p in given if p.kind is not p.KEYWORD_ONLY)
+        # The inputs are tensors or numbers, whatever their values: without attributes there is one program.
+        self.plain = not any(n in self.static or n in self.defaults for n in self.inputs)
+        self.default_key = tuple(
+            (self.defaults[n], self.defaults[n].__class__) if n not in self.inputs and n in self.defaults else None
+            for n in self.parameters
+        )
+        self._types: dict[Any, tuple[np.dtype, list[np.dtype]]] = {}
+
+    # -- programs
+    def _program_of(self, key: tuple[Any, ...]) -> Program:
+        """The program for a static key: for each parameter a 1-tuple with its static value, or None."""
+        if self._given is not None:
+            return self._given
+        fixed = self.fixed(key)
+        free = [n for n in self.parameters if n not in fixed]
+        return trace(lambda *scalars: self.function(**fixed, **dict(zip(free, scalars))), free)
+
+    def fixed(self, key: tuple[Any, ...]) -> dict[str, Any]:
+        """The parameters that a static key fixes, by name."""
+        return {n: k[0] for n, k in zip(self.parameters, key) if k is not None}
+
+    def split(self, inputs: Sequence[Any], attrs: Attrs) -> tuple[tuple[Any, ...], Sequence[Any]]:
+        """The static key, and the values for the program's inputs in order."""
+        if self.plain and not attrs:
+            return self.default_key, inputs
+        key: list[Any] = []
+        values: list[Any] = []
+        for position, name in enumerate(self.parameters):
+            value = inputs[position] if position < len(inputs) else attrs.get(name, self.defaults.get(name))
+            fixed = (
+                value is None
+                or isinstance(value, str)
+                or (isinstance(value, bool) and name not in self.inputs)
+                or (name in self.static and isinstance(value, (int, float)) and value in self.static[name])
+            )
+            if fixed:
+                # 2 and 2.0 are equal keys but different constants.
+                key.append((value, value.__class__))
+            else:
+                key.append(None)
+                values.append(value)
+        return tuple(key), values
+
+    # -- forward
+    def run(self, inputs: Sequence[Any], attrs: Attrs) -> Any:
+        key, values = self.split(inputs, attrs)
+        outputs = self.evaluate(self.program_of(key), values)
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def evaluate(self, program: Program, values: Sequence[Array | Number]) -> list[Array]:
+        """Run `program` on arrays and numbers, promoted by PyTorch's rules."""
+        signature: tuple[Any, ...] = tuple(
+            [(v.dtype, v.ndim > 0) if is_array(v) else (v.__class__, None) for v in values]
+        )
+        compute, out_dtypes = self.types(program, signature)
+        backend = one_backend(self.name, values, program.inputs)
+        shape = broadcast_shape(self.name, values)
+        try:
+            return backend.elementwise(program, values, compute, out_dtypes, shape)  # type: ignore[no-any-return]
+        except (TypeError, ValueError) as error:  # NumPy's refusals: -True, 2 ** -1, ...
+            raise RuntimeError(f"{self.name}(): {error}") from None
+
+    def types(self, program: Program, signature: tuple[Any, ...]) -> tuple[np.dtype, list[np.dtype]]:
+        """The dtype computed in and the outputs' dtypes, for operands given as to `promoted_type`."""
+        default = dtypes.get_default_dtype()
+        found = self._types.get((program, signature, default))
+        if found is None:
+            for position, (kind, dims) in enumerate(signature):
+                if dims is None and kind not in (bool, int, float):
+                    raise TypeError(
+                        f"{self.name}(): argument '{program.inputs[position]}' (position {position + 1}) must be Tensor "
+                        f"or Number, not {kind.__name__}"
+                    )
+            promoted = promoted_type(signature)
+            if self.promote == "float" and not promoted.is_floating_point:
+                promoted = default
+            elif self.promote == "integral" and promoted.is_floating_point:
+                raise RuntimeError(
+                    f'"{self.name}" not implemented for {promoted}: it takes integer or bool tensors; convert first'
+                )
+            compute = promoted.numpy
+            outs = [
+                compute if program.output_kind(i) != "bool" else dtypes.bool_.numpy for i in range(len(program.outputs))
+            ]
+            found = self._types[program, signature, default] = (compute, outs)
+        return found
+
+    # -- derivative
+    def plan_key(self, inputs: Sequence[Any], attrs: Attrs) -> Any:
+        key, values = self.split(inputs, attrs)
+        return key, tuple([not is_array(v) for v in values])
+
+    def make_plan(self, needs: tuple[bool, ...], key: Any) -> Plan:
+        static, numbers = key
+        program = self.program_of(static)
+        wanted = [n for n, need in zip(self.inputs, needs) if need]
+        gradient, present = program.gradient(wanted, self._hand_rule(program, self.fixed(static)))
+        if not all(present):
+            found = iter(gradient.outputs)
+            gradient = Program(gradient.inputs, [next(found) if p else make_const(0) for p in present])
+            if "grad0" not in gradient.inputs:  # it brings the shape and the dtype
+                gradient = Program(("grad0", *gradient.inputs), gradient.outputs)
+        op = _backward_op(self, gradient)
+        # Where each of the gradient program's inputs comes from.
+        outputs = range(len(program.outputs))
+        grads = [i for i in outputs if f"grad{i}" in gradient.inputs]
+        given = [n for n in gradient.inputs if n in program.inputs]
+        results = tuple(i for i in outputs if f"result{i}" in gradient.inputs)
+        positions = tuple(self.inputs.index(n) for n in given if n in self.inputs)
+        numbered = [n for n in given if n not in self.inputs]  # keyword-only numbers, found in attrs
+        in_order = [n for n in given if n in self.inputs] == given
+        places = [i for i, need in enumerate(needs) if need]
+        count = len(self.inputs)
+        scalars = frozenset(n for n, number in zip(program.inputs, numbers) if number)
+
+        def backward(gs: Sequence[Any], saved: Sequence[Any], attrs: Attrs, meta: Any) -> Sequence[Any]:
+            values = dict(zip([self.inputs[p] for p in positions], saved))
+            for name in numbered:
+                values[name] = attrs.get(name, self.defaults.get(name))
+            out = op(*(gs[i] for i in grads), *(values[n] for n in given), *saved[len(positions) :])
+            full: list[Any] = [None] * count
+            for place, value in zip(places, out if len(places) > 1 else (out,)):
+                full[place] = value
+            return full
+
+        direct = None
+        shaped = all("grad0" in input_names((o,)) for o in gradient.outputs)
+        if shaped and grads == [0] and in_order and not numbered and len(program.outputs) == 1 and not gradient.random:
+            direct = _padded(compile_numpy(gradient, scalars & set(gradient.inputs)), places, count)
+        return Plan(self, positions, results, backward, direct=direct)
+
+    def _hand_rule(self, program: Program, fixed: dict[str, Any]) -> Callable[..., Any] | None:
+        if self.by_hand is None:
+            return None
+        rule, names = self.by_hand, program.inputs
+
+        def derivative(grads: tuple[Any, ...], inputs: tuple[Any, ...], results: tuple[Any, ...]) -> Any:
+            values = {**fixed, **dict(zip(names, inputs)), "g": grads[0], "result": results[0]}
+            given = rule(**{n: values[n] for n in inspect.signature(rule).parameters})
+            by_name = dict(zip(self.inputs, given if isinstance(given, tuple) else (given,)))
+            return tuple(by_name.get(n) for n in names)
+
+        return derivative
+
+
+def _padded(function: Callable[..., Any], places: Sequence[int], count: int) -> Callable[..., Any]:
+    """`function`'s gradients as a tuple with one entry for each input of the op."""
+    if len(places) == count:
+        return function if count > 1 else lambda *a: (function(*a),)
+    if count == 2:
+        return (lambda *a: (function(*a), None)) if places[0] == 0 else (lambda *a: (None, function(*a)))
+
+    def padded(*a: Any) -> tuple[Any, ...]:
+        out = iter(function(*a) if len(places) > 1 else (function(*a),))
+        return tuple(next(out) if i in places else None for i in range(count))
+
+    return padded
+
+
+_backward_ops: dict[tuple[str, str], Elementwise] = {}
+
+
+def _backward_op(op: Elementwise, gradient: Program) -> Elementwise:
+    found = _backward_ops.get((op.name, gradient.key))
+    if found is None:
+        found = Elementwise(op.function, name=f"{op.name}_backward", program=gradient.positional())
+        _backward_ops[(op.name, gradient.key)] = found
+    return found
+
+
+def promoted_type(signature: Sequence[tuple[Any, bool | None]]) -> dtypes.dtype:
+    """PyTorch's result type for operands given as (NumPy dtype, has dimensions) or (Python type, None)."""
+    groups: dict[Any, dtypes.dtype] = {}
+    for kind, dims in signature:
+        if dims is None:
+            d = dtypes.bool_ if kind is bool else dtypes.int64 if kind is int else dtypes.get_default_dtype()
+        else:
+            d = dtypes.from_numpy(kind)
+        groups[dims] = dtypes.promote_types(groups[dims], d) if dims in groups else d
+    return dtypes.result_type(groups.get(True), groups.get(False), groups.get(None))
+
+
+def broadcast_shape(op: str, values: Sequence[Any]) -> tuple[int, ...]:
+    """The common shape of the array operands; RuntimeError, worded as PyTorch's, if there is none."""
+    shape: tuple[int, ...] | None = None
+    for value in values:
+        if not is_array(value):
+            continue
+        if shape is None:
+            shape = value.shape
+            continue
+        if shape == value.shape:
+            continue
+        other: tuple[int, ...] = value.shape
+        n = max(len(shape), len(other))
+        a, b = (1,) * (n - len(shape)) + shape, (1,) * (n - len(other)) + other
+        for dim in reversed(range(n)):
+            if a[dim] != b[dim] and a[dim] != 1 and b[dim] != 1:
+                raise RuntimeError(
+                    f"{op}(): The size of tensor a ({a[dim]}) must match the size of tensor b ({b[dim]}) "
+                    f"at non-singleton dimension {dim} (shapes {list(shape)} and {list(other)})"
+                )
+        shape = tuple(y if x == 1 else x for x, y in zip(a, b))
+    assert shape is not None
+    return shape
+
+
+def elementwise(
+    function: Callable[..., Any] | None = None,
+    *,
+    name: str | None = None,
+    grad_name: str | None = None,
+    promote: str = "default",
+    static: dict[str, tuple[float, ...]] | None = None,
+    derivative: Callable[..., Any] | None = None,
+    method: bool = True,
+    inplace: bool = True,
+) -> Any:
+    """Declare an elementwise op (a decorator): function, method, in-place method, kernels and derivatives follow.
+
+    `promote="float"` computes integers in the default float type, `"integral"` refuses floats. `derivative` replaces
+    the symbolic one: a function of what it names among `g`, `result` and the inputs, returning one gradient for each
+    input of the op.
+    """
+
+    def declare(f: Callable[..., Any]) -> Elementwise:
+        op = Elementwise(
+            f, name=name, grad_name=grad_name, promote=promote, static=static, derivative=derivative
+        )
+        op.methods = ((op.name, op.name + "_") if inplace else (op.name,)) if method else ()
+        return register(op)  # type: ignore[no-any-return]
+
+    return declare(function) if function is not None else declare
+
+
+__all__ = ["Elementwise", "backend_of", "broadcast_shape", "cpu", "elementwise", "promoted_type"]

@@ -1,0 +1,381 @@
+"""Reductions: one pass over the input, with the elementwise part of the definition fused in."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from typing import Any
+
+from .. import dtypes
+from ..backends import Array, Reduction, backend_of
+from ..expr import Scalar, call, trace
+from .arithmetic import abs as abs_op
+from .arithmetic import div, mul, sign
+from .arithmetic import pow as pow_op
+from .core import array_op
+from .dims import Dims, kept_shape, wrap_dim, wrap_dims
+from .elementwise import elementwise
+from .shape import Shape, reshape
+
+_identity = trace(lambda x: x)
+_MEAN = trace(lambda acc, count: acc / count)
+
+SUM = Reduction(_identity, "sum")
+_REDUCTIONS = {
+    "sum": SUM,
+    "mean": Reduction(_identity, "sum", _MEAN),
+    "prod": Reduction(_identity, "prod"),
+    "max": Reduction(_identity, "max"),
+    "min": Reduction(_identity, "min"),
+    "any": Reduction(trace(lambda x: call("ne", x, 0)), "any"),
+    "all": Reduction(trace(lambda x: call("ne", x, 0)), "all"),
+    "norm1": Reduction(trace(lambda x: call("abs", x)), "sum"),
+    "norm2": Reduction(trace(lambda x: x * x), "sum", trace(lambda acc: call("sqrt", acc))),
+    "norm_inf": Reduction(trace(lambda x: call("abs", x)), "max"),
+    "norm_-inf": Reduction(trace(lambda x: call("abs", x)), "min"),
+    "norm0": Reduction(trace(lambda x: call("where", call("ne", x, 0), 1.0, 0.0)), "sum"),
+    "norm_p": Reduction(
+        trace(lambda x, p: call("pow", call("abs", x), p)), "sum", trace(lambda acc, p: call("pow", acc, 1 / p))
+    ),
+    "var": Reduction(
+        trace(lambda x, mean: (x - mean) * (x - mean)),
+        "sum",
+        trace(lambda acc, count, correction: acc / call("maximum", count - correction, 0)),
+    ),
+}
+
+
+def reduce_array(
+    reduction: str, x: Array, dim: Dims, keepdim: bool, *others: Any, dtype: Any = None, **parameters: float
+) -> Array:
+    """Run a reduction of the table over `dim`; `others` are further inputs of its map, broadcast to `x`."""
+    dims = wrap_dims(dim, x.ndim)
+    backend = backend_of(x)
+    out = x.dtype if dtype is None else dtype
+    compute = out if dtype is not None and out.kind != "b" else x.dtype
+    return backend.reduce(
+        _REDUCTIONS[reduction], (x, *others), compute, out, x.shape, dims, keepdim, parameters or None
+    )
+
+
+@array_op(public=False)
+def spread(grad: Array, shape: Shape, dim: Dims, keepdim: bool) -> Array:
+    """The gradient of a reduced tensor, broadcast to the `shape` before the reduction (a view)."""
+    shape = tuple(shape)
+    if not keepdim and grad.ndim != len(shape):
+        grad = grad.reshape(kept_shape(shape, wrap_dims(dim, len(shape))))
+    return backend_of(grad).broadcast(grad, shape)
+
+
+def _float_out(op: str, x: Array, dtype: dtypes.dtype | None) -> Any:
+    d = dtype or dtypes.from_numpy(x.dtype)
+    if not d.is_floating_point:
+        raise RuntimeError(
+            f"{op}(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
+            f"Got: {d.name.capitalize()}; convert it first, as in {op}(x.float())"
+        )
+    return d.numpy
+
+
+def _integers_widen(x: Array, dtype: dtypes.dtype | None) -> Any:
+    d = dtype or dtypes.from_numpy(x.dtype)
+    return (dtypes.int64 if dtype is None and not d.is_floating_point else d).numpy
+
+
+@array_op
+def sum(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Array:
+    """The sum over `dim` (an int, several, or None for all); integers and bools are summed as int64."""
+    return reduce_array("sum", input, dim, keepdim, dtype=_integers_widen(input, dtype))
+
+
+spread.derivative(grad=lambda g, dim, keepdim: sum(g, dim=dim, keepdim=keepdim))
+sum.derivative(input=lambda g, input_shape, dim, keepdim: spread(g, shape=input_shape, dim=dim, keepdim=keepdim))
+
+
+@array_op
+def mean(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Array:
+    """The mean over `dim`."""
+    return reduce_array("mean", input, dim, keepdim, dtype=_float_out("mean", input, dtype))
+
+
+def _count(shape: Any, dim: Dims) -> int:
+    return math.prod(shape[d] for d in wrap_dims(dim, len(shape)))
+
+
+mean.derivative(
+    input=lambda g, input_shape, dim, keepdim: spread(
+        div(g, _count(input_shape, dim)) if _count(input_shape, dim) else g,
+        shape=input_shape,
+        dim=dim,
+        keepdim=keepdim,
+    )
+)
+
+
+@array_op(name="prod_dim", grad_name="ProdBackward0", public=False)
+def prod_dim(input: Array, dim: Dims, keepdim: bool, dtype: dtypes.dtype | None) -> Array:
+    """The product over `dim`."""
+    return reduce_array("prod", input, dim, keepdim, dtype=_integers_widen(input, dtype))
+
+
+@elementwise(name="prod_backward", method=False)
+def prod_backward(g: Scalar, input: Scalar, others: Scalar, zeros: Scalar) -> Scalar:
+    """The gradient of a product: `others` is the product of the nonzero elements, `zeros` counts the zero ones."""
+    at_zero = call("where", call("logical_and", call("eq", zeros, 1), call("eq", input, 0)), others, 0)
+    nonzero = call("where", call("eq", input, 0), 1, input)
+    return g * call("where", call("eq", zeros, 0), others / nonzero, at_zero)
+
+
+@elementwise(name="nonzero_or_one", method=False)
+def nonzero_or_one(input: Scalar) -> Scalar:
+    """`input`, with 1 in the place of 0."""
+    return call("where", call("eq", input, 0), 1, input)
+
+
+@elementwise(name="is_zero", method=False)
+def is_zero(input: Scalar) -> Scalar:
+    """1.0 where `input` is 0, else 0.0."""
+    return call("where", call("eq", input, 0), 1.0, 0.0)
+
+
+def _prod_rule(g: Any, input: Any, input_shape: Any, dim: Dims, keepdim: bool) -> Any:
+    others = prod_dim(nonzero_or_one(input), dim=dim, keepdim=True, dtype=None)
+    zeros = sum(is_zero(input), dim=dim, keepdim=True)
+    return prod_backward(spread(g, shape=input_shape, dim=dim, keepdim=keepdim), input, others, zeros)
+
+
+prod_dim.derivative(input=_prod_rule)
+
+
+@elementwise(name="var_backward", method=False)
+def var_backward(g: Scalar, input: Scalar, mean: Scalar, *, scale: float) -> Scalar:
+    """`g * scale * (input - mean)`."""
+    return g * scale * (input - mean)
+
+
+def _var_scale(shape: Any, dim: Dims, correction: float) -> float:
+    freedom = _count(shape, dim) - correction
+    return 2 / freedom if freedom > 0 else math.nan
+
+
+@array_op(name="var_dim", grad_name="VarBackward0", public=False)
+def var_dim(input: Array, dim: Dims, correction: float, keepdim: bool) -> Array:
+    """The variance over `dim`, in two passes: squared distances from the mean, over `count - correction`."""
+    dtype = _float_out("var", input, None)
+    average = reduce_array("mean", input, dim, True, dtype=dtype)
+    return reduce_array("var", input, dim, keepdim, average, dtype=dtype, correction=correction)
+
+
+def _var_rule(g: Any, input: Any, input_shape: Any, dim: Dims, correction: float, keepdim: bool) -> Any:
+    scale = _var_scale(input_shape, dim, correction)
+    return var_backward(
+        spread(g, shape=input_shape, dim=dim, keepdim=keepdim), input, mean(input, dim=dim, keepdim=True), scale=scale
+    )
+
+
+var_dim.derivative(input=_var_rule)
+
+
+@array_op(name="std_dim", grad_name="StdBackward0", public=False)
+def std_dim(input: Array, dim: Dims, correction: float, keepdim: bool) -> Array:
+    """The standard deviation over `dim`: the square root of the variance."""
+    variance = var_dim.function(input, dim, correction, keepdim)
+    return backend_of(input).elementwise(_SQRT, (variance,), variance.dtype, (variance.dtype,), variance.shape)[0]
+
+
+_SQRT = trace(lambda x: call("sqrt", x))
+
+
+@elementwise(name="half_over", method=False)
+def half_over(g: Scalar, result: Scalar) -> Scalar:
+    """`g / (2 * result)`, 0 where `result` is 0."""
+    return call("where", call("eq", result, 0), 0, g / (result * 2))
+
+
+std_dim.derivative(
+    input=lambda g, result, input, input_shape, dim, correction, keepdim: _var_rule(
+        half_over(g, result), input, input_shape, dim, correction, keepdim
+    )
+)
+
+
+def _extreme(op: str, x: Array, dim: Dims) -> None:
+    dims = wrap_dims(dim, x.ndim)
+    if builtins.any(x.shape[d] == 0 for d in dims) or (dim is None and x.size == 0):
+        raise RuntimeError(
+            f"{op}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with "
+            "the 'dim' argument, and of nonzero size."
+        )
+
+
+@array_op
+def amax(input: Array, dim: Dims = (), keepdim: bool = False) -> Array:
+    """The largest element over `dim`; equal ones share the gradient."""
+    _extreme("amax", input, dim)
+    return reduce_array("max", input, dim, keepdim)
+
+
+@array_op
+def amin(input: Array, dim: Dims = (), keepdim: bool = False) -> Array:
+    """The smallest element over `dim`; equal ones share the gradient."""
+    _extreme("amin", input, dim)
+    return reduce_array("min", input, dim, keepdim)
+
+
+@elementwise(name="equal_as_number", method=False)
+def equal_as_number(input: Scalar, other: Scalar) -> Scalar:
+    """1.0 where equal, else 0.0; NaN equals NaN here."""
+    nan = call("logical_and", call("isnan", input), call("isnan", other))
+    return call("where", call("logical_or", call("eq", input, other), nan), 1.0, 0.0)
+
+
+def _extreme_rule(g: Any, input: Any, result: Any, input_shape: Any, dim: Dims, keepdim: bool) -> Any:
+    taken = equal_as_number(input, spread(result, shape=input_shape, dim=dim, keepdim=keepdim))
+    share = div(spread(g, shape=input_shape, dim=dim, keepdim=keepdim), sum(taken, dim=dim, keepdim=True))
+    return mul(share, taken)
+
+
+amax.derivative(input=_extreme_rule)
+amin.derivative(input=_extreme_rule)
+
+
+def _full(name: str, of: Any, grad_name: str) -> Any:
+    def reduce_all(input: Array) -> Array:
+        _extreme(name, input, None)
+        return reduce_array(name, input, None, False)
+
+    reduce_all.__doc__ = f"The {'largest' if name == 'max' else 'smallest'} element; equal ones share the gradient."
+    op = array_op(reduce_all, name=f"{name}_all", grad_name=grad_name, public=False)
+    op.derivative(
+        input=lambda g, input, result, input_shape: _extreme_rule(g, input, result, input_shape, None, False)
+    )
+    return op
+
+
+max_all = _full("max", amax, "MaxBackward1")
+min_all = _full("min", amin, "MinBackward1")
+
+
+def _at_index(g: Any, index: Any, input_shape: Any, dim: int, keepdim: bool) -> Any:
+    axis = wrap_dim(dim, len(input_shape))
+    if not input_shape:
+        return g
+    kept = kept_shape(input_shape, (axis,))
+    g, index = reshape(g, shape=kept), reshape(index, shape=kept)
+    return index_scatter(g, index, size=input_shape[axis], dim=axis)
+
+
+@array_op(public=False)
+def index_scatter(grad: Array, index: Array, size: int, dim: int) -> Array:
+    """Zeros with `grad` at the positions `index` along `dim`; both have size 1 there."""
+    backend = backend_of(grad)
+    positions = backend.xp.arange(size).reshape((size,) + (1,) * (grad.ndim - dim - 1))
+    shape = grad.shape[:dim] + (size,) + grad.shape[dim + 1 :]
+    return backend.elementwise(_AT, (grad, index, positions), grad.dtype, (grad.dtype,), shape)[0]
+
+
+_AT = trace(lambda g, index, position: call("where", call("eq", index, position), g, 0))
+
+
+@array_op(public=False)
+def index_gather(input: Array, index: Array, dim: int) -> Array:
+    """The elements at the positions `index` (size 1 along `dim`)."""
+    return backend_of(input).xp.take_along_axis(input, index, dim)
+
+
+index_scatter.derivative(grad=lambda g, index, dim: index_gather(g, index, dim=dim))
+index_gather.derivative(
+    input=lambda g, index, input_shape, dim: index_scatter(g, index, size=input_shape[dim], dim=dim)
+)
+
+
+def _with_index(name: str, grad_name: str) -> Any:
+    def extreme(input: Array, dim: int, keepdim: bool = False) -> tuple[Array, Array]:
+        _extreme(name, input, dim)
+        backend = backend_of(input)
+        if input.ndim == 0:
+            return backend.copy(input), backend.full((), 0, dtypes.int64.numpy)
+        axis = wrap_dim(dim, input.ndim)
+        values, index = backend.arg_reduce(input, axis, name)
+        if keepdim:
+            kept = kept_shape(input.shape, (axis,))
+            values, index = values.reshape(kept), index.reshape(kept)
+        return values, index
+
+    op = array_op(extreme, name=f"{name}_dim", grad_name=grad_name, public=False)
+    op.derivative(
+        input=lambda gs, result1, input_shape, dim, keepdim: _at_index(gs[0], result1, input_shape, dim, keepdim)
+    )
+    return op
+
+
+max_dim = _with_index("max", "MaxBackward0")
+min_dim = _with_index("min", "MinBackward0")
+
+
+def _arg(name: str) -> Any:
+    def position(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
+        _extreme(f"arg{name}", input, dim)
+        backend = backend_of(input)
+        if input.ndim == 0:
+            return backend.full((), 0, dtypes.int64.numpy)
+        if dim is None:
+            index = backend.arg_reduce(input.reshape(-1), 0, name)[1]
+            return index.reshape((1,) * input.ndim) if keepdim else index
+        axis = wrap_dim(dim, input.ndim)
+        index = backend.arg_reduce(input, axis, name)[1]
+        return index.reshape(kept_shape(input.shape, (axis,))) if keepdim else index
+
+    which = "largest" if name == "max" else "smallest"
+    position.__doc__ = f"The position of the first {which} element, along `dim` or (None) in the flattened tensor."
+    return array_op(position, name=f"arg{name}")
+
+
+argmax, argmin = _arg("max"), _arg("min")
+
+
+@array_op
+def any(input: Array, dim: Dims = None, keepdim: bool = False) -> Array:
+    """Whether any element is nonzero."""
+    return reduce_array("any", input, dim, keepdim, dtype=dtypes.bool_.numpy)
+
+
+@array_op
+def all(input: Array, dim: Dims = None, keepdim: bool = False) -> Array:
+    """Whether every element is nonzero."""
+    return reduce_array("all", input, dim, keepdim, dtype=dtypes.bool_.numpy)
+
+
+@array_op(name="norm_dim", grad_name="LinalgVectorNormBackward0", public=False)
+def norm_dim(input: Array, p: float, dim: Dims, keepdim: bool) -> Array:
+    """The p-norm over `dim`: `sum(abs(x) ** p) ** (1 / p)`."""
+    dtype = _float_out("norm", input, None)
+    named = {1: "norm1", 2: "norm2", math.inf: "norm_inf", -math.inf: "norm_-inf", 0: "norm0"}.get(p)
+    if named:
+        return reduce_array(named, input, dim, keepdim, dtype=dtype)
+    return reduce_array("norm_p", input, dim, keepdim, p, dtype=dtype, p=p)
+
+
+@elementwise(name="over_or_zero", method=False)
+def over_or_zero(input: Scalar, other: Scalar) -> Scalar:
+    """`input / other`, 0 where `other` is 0."""
+    return call("where", call("eq", other, 0), 0, input / call("where", call("eq", other, 0), 1, other))
+
+
+def _norm_rule(g: Any, input: Any, result: Any, input_shape: Any, p: float, dim: Dims, keepdim: bool) -> Any:
+    if p == 0:
+        return None
+    g = spread(g, shape=input_shape, dim=dim, keepdim=keepdim)
+    if p == 1:
+        return mul(g, sign(input))
+    result = spread(result, shape=input_shape, dim=dim, keepdim=keepdim)
+    if p == 2:
+        return mul(g, over_or_zero(input, result))
+    if math.isinf(p):
+        taken = equal_as_number(abs_op(input), result)
+        return mul(mul(sign(input), taken), div(g, sum(taken, dim=dim, keepdim=True)))
+    scale = over_or_zero(g, pow_op(result, p - 1))
+    return mul(mul(sign(input), pow_op(abs_op(input), p - 1)), scale)
+
+
+norm_dim.derivative(input=_norm_rule)

@@ -1,0 +1,163 @@
+"""Softmax and cross-entropy: structured kernels on the rows of a matrix, each with its definition in plain ops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import dtypes
+from ..backends import Array, backend_of
+from .arithmetic import div, eq, mul, ne, neg, sub, where
+from .core import array_of, array_op, one_backend
+from .dims import wrap_dim
+from .functions import exp
+from .reductions import reduce_array
+from .reductions import sum as sum_op
+from .shape import expand, unsqueeze
+
+
+def _as_rows(x: Array, dim: int) -> Array:
+    """`x` as a C-contiguous matrix whose rows run along `dim`."""
+    n = x.shape[dim] if x.ndim else 1
+    moved = backend_of(x).xp.moveaxis(x, dim, -1) if x.ndim else x
+    rows = moved.reshape(x.size // n if n else 0, n)
+    return rows if rows.flags.c_contiguous else backend_of(x).copy(rows)
+
+
+def _from_rows(rows: Array, shape: tuple[int, ...], dim: int) -> Array:
+    if not shape:
+        return rows.reshape(())
+    moved = shape[:dim] + shape[dim + 1 :] + (shape[dim],)
+    return backend_of(rows).xp.moveaxis(rows.reshape(moved), -1, dim)
+
+
+def _softmax(x: Array, dim: int, log: bool) -> Array:
+    axis = wrap_dim(dim, x.ndim)
+    name = "log_softmax" if log else "softmax"
+    if not dtypes.from_numpy(x.dtype).is_floating_point:
+        raise RuntimeError(f'"{name}" not implemented for {dtypes.from_numpy(x.dtype)}: pass dtype=, or convert first')
+    return _from_rows(backend_of(x).softmax(_as_rows(x, axis), log, x.dtype), x.shape, axis)
+
+
+@array_op(name="softmax_dim", public=False, grad_name="SoftmaxBackward0")
+def softmax(input: Array, dim: int) -> Array:
+    """`exp(x) / sum(exp(x))` along `dim`."""
+    return _softmax(input, dim, False)
+
+
+@array_op(name="log_softmax_dim", public=False, grad_name="LogSoftmaxBackward0")
+def log_softmax(input: Array, dim: int) -> Array:
+    """`x - log(sum(exp(x)))` along `dim`."""
+    return _softmax(input, dim, True)
+
+
+@array_op(public=False)
+def softmax_backward(grad: Array, output: Array, dim: int, log: bool) -> Array:
+    """The gradient of softmax's (or log-softmax's) input from the gradient and the value of its output."""
+    axis = wrap_dim(dim, grad.ndim)
+    rows = backend_of(grad).softmax_backward(_as_rows(grad, axis), _as_rows(output, axis), log, output.dtype)
+    return _from_rows(rows, grad.shape, axis)
+
+
+softmax.derivative(input=lambda g, result, dim: softmax_backward(g, result, dim=dim, log=False))
+log_softmax.derivative(input=lambda g, result, dim: softmax_backward(g, result, dim=dim, log=True))
+
+
+# softmax:     y * (u - sum(u * y)) of the incoming gradient u and the output y
+# log-softmax: u - exp(y) * sum(u)
+def _backward_grad(g: Any, output: Any, dim: int, log: bool) -> Any:
+    if log:
+        return sub(g, sum_op(mul(g, exp(output)), dim=dim, keepdim=True))
+    return softmax_backward(g, output, dim=dim, log=False)
+
+
+def _backward_output(g: Any, grad: Any, output: Any, dim: int, log: bool) -> Any:
+    if log:
+        return mul(mul(g, exp(output)), neg(sum_op(grad, dim=dim, keepdim=True)))
+    inner = sub(grad, sum_op(mul(grad, output), dim=dim, keepdim=True))
+    return sub(mul(g, inner), mul(grad, sum_op(mul(g, output), dim=dim, keepdim=True)))
+
+
+softmax_backward.derivative(grad=_backward_grad, output=_backward_output)
+
+
+@array_op(name="cross_entropy_rows", public=False, grad_name="NllLossBackward0")
+def cross_entropy(
+    input: Array, target: Array, weight: Array | None, reduction: str, ignore_index: int, label_smoothing: float
+) -> tuple[Array, Array, Array]:
+    """The cross-entropy of the rows of `input` (rows, classes) with class indices `target` (rows,).
+
+    Returns the loss, the rows' log-sum-exp, and the sum of the rows' weights, by which a mean divides.
+    """
+    backend = one_backend("cross_entropy", (input, target, weight), ("input", "target", "weight"))
+    losses, lse, weights = backend.cross_entropy(
+        _as_rows(input, 1), target, weight, ignore_index, label_smoothing
+    )
+    total = reduce_array("sum", weights, None, False)
+    if reduction == "none":
+        return losses, lse, total
+    loss = reduce_array("sum", losses, None, False)
+    return (div(loss, total) if reduction == "mean" else loss), lse, total
+
+
+@cross_entropy.joint_derivative
+def _cross_entropy_rule(
+    gs: Any,
+    input: Any,
+    target: Any,
+    weight: Any,
+    result1: Any,
+    result2: Any,
+    reduction: str,
+    ignore_index: int,
+    label_smoothing: float,
+) -> Any:
+    g = div(gs[0], result2) if reduction == "mean" else gs[0]
+    grad = cross_entropy_backward(
+        expand(g, size=(input.shape[0],)),
+        input,
+        target,
+        weight,
+        result1,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing,
+    )
+    return grad, None, None
+
+
+@array_op(public=False)
+def cross_entropy_backward(
+    grad: Array,
+    input: Array,
+    target: Array,
+    weight: Array | None,
+    lse: Array,
+    ignore_index: int,
+    label_smoothing: float,
+) -> Array:
+    """The gradient of the logits from the gradient of the rows' losses."""
+    return backend_of(grad).cross_entropy_backward(
+        grad, _as_rows(input, 1), target, weight, lse, ignore_index, label_smoothing
+    )
+
+
+@cross_entropy.composite_of
+def _cross_entropy_composite(
+    input: Any, target: Any, weight: Any, reduction: str, ignore_index: int, label_smoothing: float
+) -> Any:
+    classes = input.shape[1]
+    positions = backend_of(array_of(target)).xp.arange(classes)
+    keep = ne(target, ignore_index)
+    chosen = eq(unsqueeze(target, dim=1), positions)
+    logp = log_softmax(input, dim=1)
+    weighted = logp if weight is None else mul(logp, weight)
+    loss = mul(sum_op(where(chosen, weighted, 0), dim=1), label_smoothing - 1)
+    if label_smoothing:
+        loss = sub(loss, mul(sum_op(weighted, dim=1), label_smoothing / classes))
+    loss = where(keep, loss, 0)
+    if reduction == "none":
+        return loss
+    loss = sum_op(loss)
+    if reduction == "sum":
+        return loss
+    counted = where(unsqueeze(keep, dim=1), chosen, False)
+    return div(loss, sum_op(counted if weight is None else where(counted, weight, 0)))

@@ -1,0 +1,437 @@
+"""The functions of `gradcore` and methods of `Tensor`, derived from the registry.
+
+An op's function has the op's own signature. What PyTorch spells with several overloads, or composes of others, is
+written here in terms of the ops.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable
+from typing import Any
+
+from .. import dtypes
+from ..autograd.inplace import apply_inplace, copy_values
+from ..autograd.tape import apply, elementwise_function
+from ..autograd.variable import Variable
+from ..backends import backend_of
+from ..ops import REGISTRY, Elementwise, Op
+from ..ops import arithmetic as A
+from ..ops import linalg as L
+from ..ops import reductions as R
+from ..ops import rows, shape
+from ..ops.dims import wrap_dim
+
+Function = Callable[..., Any]
+
+
+# The functions to put behind Python's operators: of positional arguments only, which is one call less on the way.
+OPERATORS: dict[str, Function] = {}
+
+
+def _make(op: Op) -> Function:
+    fast = elementwise_function(op) if isinstance(op, Elementwise) else None
+    if fast is None:
+        return op.function_of(apply)  # type: ignore[no-any-return]
+    OPERATORS[op.name] = fast
+    attributes = {n: op.defaults[n] for n in op.parameters if n not in op.inputs}
+
+    def run(op: Op, inputs: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
+        return fast(*inputs) if attrs == attributes else apply(op, inputs, attrs)
+
+    return op.function_of(run)  # type: ignore[no-any-return]
+
+
+def _make_inplace(op: Op) -> Function:
+    function = op.function_of(apply_inplace, f"{op.name}_")
+    function.__doc__ = f"`{op.name}` in place: the tensor is changed and returned."
+    return function  # type: ignore[no-any-return]
+
+
+FUNCTIONS: dict[str, Function] = {
+    name: _make(op) for name, op in REGISTRY.items() if op.public and (op.methods or not isinstance(op, Elementwise))
+}
+FUNCTIONS["where"] = _make(A.where)
+METHODS: dict[str, Function] = {m: FUNCTIONS[n] for n, op in REGISTRY.items() for m in op.methods if m == n and n in FUNCTIONS}
+METHODS.update({m: _make_inplace(op) for op in REGISTRY.values() for m in op.methods if m.endswith("_")})
+
+_add, _div, _sum, _matmul = (FUNCTIONS[n] for n in ("add", "div", "sum", "matmul"))
+
+
+def function(f: Function) -> Function:
+    """Enter a hand-written function and, if its first parameter is a tensor, the method of the same name."""
+    FUNCTIONS[f.__name__] = METHODS[f.__name__] = f
+    f.__module__ = "gradcore"
+    return f
+
+
+def alias(name: str, of: str) -> None:
+    """Another name for a function and its method."""
+    FUNCTIONS[name] = FUNCTIONS[of]
+    if of in METHODS:
+        METHODS[name] = METHODS[of]
+
+
+for _name, _of in {
+    "multiply": "mul",
+    "subtract": "sub",
+    "negative": "neg",
+    "absolute": "abs",
+    "clip": "clamp",
+    "greater": "gt",
+    "greater_equal": "ge",
+    "less": "lt",
+    "less_equal": "le",
+    "not_equal": "ne",
+    "arcsin": "asin",
+    "arccos": "acos",
+    "arctan": "atan",
+    "swapaxes": "transpose",
+    "swapdims": "transpose",
+    "concat": "cat",
+    "concatenate": "cat",
+}.items():
+    alias(_name, _of)
+
+
+# ---------------------------------------------------------------- arithmetic
+def _rounded(input: Any, other: Any, rounding_mode: str) -> Any:
+    if rounding_mode == "floor":
+        return FUNCTIONS["floor_divide"](input, other)
+    if rounding_mode != "trunc":
+        raise RuntimeError(
+            "div expected rounding_mode to be one of None, 'trunc', or 'floor' "
+            f"but found '{rounding_mode}'"
+        )
+    result = FUNCTIONS["trunc"](_div(input, other))
+    kinds = [x.dtype for x in (input, other) if isinstance(x, Variable)]  # type: ignore[attr-defined]
+    return result if any(k.is_floating_point for k in kinds) or isinstance(other, float) else result.to(kinds[0])
+
+
+@function
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
+    """`input / other`; `rounding_mode` "floor" rounds down, "trunc" towards zero, keeping integers integers."""
+    return _div(input, other) if rounding_mode is None else _rounded(input, other, rounding_mode)
+
+
+for _name in ("divide", "true_divide"):
+    alias(_name, "div")
+
+
+def div_(self: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
+    """`div` in place."""
+    return apply_inplace(A.div, (self, other), {}) if rounding_mode is None else copy_(self, _rounded(self, other, rounding_mode))
+
+
+METHODS["div_"] = div_
+
+
+@function
+def where(condition: Any, input: Any = None, other: Any = None) -> Any:
+    """`input` where `condition` (a bool tensor) holds, else `other`."""
+    if input is None or other is None:
+        raise TypeError("where() takes condition, input and other")
+    if isinstance(condition, Variable) and condition._array.dtype.kind != "b":
+        raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}")  # type: ignore[attr-defined]
+    return apply(A.where, (condition, input, other), {})
+
+
+METHODS["where"] = lambda self, condition, other: where(condition, self, other)
+
+
+# ---------------------------------------------------------------- reductions
+max_result = namedtuple("max", ["values", "indices"])
+min_result = namedtuple("min", ["values", "indices"])
+
+
+def _extreme(name: str, everything: Op, along: Op, pairwise: str, result: Any) -> None:
+    _along = along.function_of(apply, name)
+
+    def extreme(input: Any, *args: Any, **kwargs: Any) -> Any:
+        first = args[0] if args else kwargs.get("dim", kwargs.get("other"))
+        if first is None:
+            return apply(everything, (input,), {})
+        if isinstance(first, Variable):
+            return FUNCTIONS[pairwise](input, first)
+        return result(*_along(input, *args, **kwargs))
+
+    extreme.__name__ = extreme.__qualname__ = name
+    extreme.__doc__ = (
+        f"`{name}(input)`: the extreme element. `{name}(input, dim, keepdim=False)`: (values, indices) along `dim`. "
+        f"`{name}(input, other)`: elementwise."
+    )
+    function(extreme)
+
+
+_extreme("max", R.max_all, R.max_dim, "maximum", max_result)
+_extreme("min", R.min_all, R.min_dim, "minimum", min_result)
+
+
+@function
+def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """The product over `dim` (None: all); integers are multiplied as int64."""
+    return apply(R.prod_dim, (input,), {"dim": dim, "keepdim": keepdim, "dtype": dtype})
+
+
+def _spread_arguments(op: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """PyTorch's two ways to call var and std: (dim, unbiased, keepdim) and (dim, correction=, keepdim=)."""
+    names = ("dim", "unbiased", "keepdim")
+    if args and isinstance(args[0], bool):
+        args = (None, *args)
+    given = {**dict(zip(names, args)), **kwargs}
+    unknown = set(given) - {*names, "correction"}
+    if unknown:
+        raise TypeError(f"{op}() got an unexpected keyword argument '{unknown.pop()}'")
+    correction = given.get("correction", 1)
+    if "unbiased" in given:
+        correction = 1 if given["unbiased"] else 0
+    return {"dim": given.get("dim"), "correction": 1 if correction is None else correction, "keepdim": given.get("keepdim", False)}
+
+
+@function
+def var(input: Any, *args: Any, **kwargs: Any) -> Any:
+    """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean over count - correction."""
+    return apply(R.var_dim, (input,), _spread_arguments("var", args, kwargs))
+
+
+@function
+def std(input: Any, *args: Any, **kwargs: Any) -> Any:
+    """`std(input, dim=None, *, correction=1, keepdim=False)`: the square root of the variance."""
+    return apply(R.std_dim, (input,), _spread_arguments("std", args, kwargs))
+
+
+@function
+def norm(input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
+    """The p-norm over `dim` (None: all elements); `p` is a number, `inf`, or "fro"."""
+    if p == "fro":
+        p = 2
+    if dtype is not None:
+        input = input.to(dtype)
+    return apply(R.norm_dim, (input,), {"p": float(p), "dim": dim, "keepdim": keepdim})
+
+
+def _softmax(op: Op, input: Any, dim: int, dtype: Any) -> Any:
+    return apply(op, (input if dtype is None else input.to(dtype),), {"dim": dim})
+
+
+@function
+def softmax(input: Any, dim: int, dtype: Any = None) -> Any:
+    """`exp(x) / sum(exp(x))` along `dim`."""
+    return _softmax(rows.softmax, input, dim, dtype)
+
+
+@function
+def log_softmax(input: Any, dim: int, dtype: Any = None) -> Any:
+    """`x - log(sum(exp(x)))` along `dim`."""
+    return _softmax(rows.log_softmax, input, dim, dtype)
+
+
+@function
+def allclose(input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
+    """Whether `abs(input - other) <= atol + rtol * abs(other)` everywhere."""
+    if input.dtype is not other.dtype:
+        raise RuntimeError(f"{type_of(input)} did not match {type_of(other)}: allclose() takes tensors of one dtype")
+    a, b = input.detach(), other.detach()
+    close = (a == b) | ((a - b).abs() <= atol + rtol * b.abs()) & b.isfinite()
+    if equal_nan:
+        close = close | (a.isnan() & b.isnan())
+    return bool(close.all())
+
+
+def type_of(t: Any) -> str:
+    """The dtype's name, capitalised as PyTorch does in messages."""
+    return str(t.dtype.name).capitalize()
+
+
+@function
+def equal(input: Any, other: Any) -> bool:
+    """Whether both have the same shape and elements."""
+    return input.shape == other.shape and bool((input.detach() == other.detach()).all())
+
+
+# ---------------------------------------------------------------- products
+@function
+def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+    """`beta * input + alpha * (mat1 @ mat2)`."""
+    product = FUNCTIONS["mm"](mat1, mat2)
+    if alpha != 1:
+        product = product * alpha
+    if beta == 0:
+        return product
+    return (input if beta == 1 else input * beta) + product
+
+
+@function
+def outer(input: Any, vec2: Any) -> Any:
+    """The products of all pairs of elements of two vectors: (n, m)."""
+    if input.ndim != 1 or vec2.ndim != 1:
+        raise RuntimeError(f"outer: Expected 1-D argument self and vec2, but got {input.ndim}-D and {vec2.ndim}-D")
+    return input.unsqueeze(1) * vec2
+
+
+alias("ger", "outer")
+
+
+# ---------------------------------------------------------------- shapes
+@function
+def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """Dimensions `start_dim` to `end_dim` joined into one."""
+    if input.ndim == 0:
+        return input.reshape(1)
+    a, b = wrap_dim(start_dim, input.ndim), wrap_dim(end_dim, input.ndim)
+    if a > b:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    if a == b:
+        return input
+    sizes = input.shape
+    joined = 1
+    for n in sizes[a : b + 1]:
+        joined *= n
+    return input.reshape(*sizes[:a], joined, *sizes[b + 1 :])
+
+
+@function
+def split(input: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
+    """Views of consecutive pieces along `dim`: of one size (the last may be smaller), or of the given sizes."""
+    if input.ndim == 0:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
+    axis = wrap_dim(dim, input.ndim)
+    sizes = shape.split_shapes(input.shape[axis], split_size_or_sections, axis)
+    out = apply(shape.split_sizes, (input,), {"sizes": sizes, "dim": axis})
+    return out if isinstance(out, tuple) else (out,)
+
+
+@function
+def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
+    """At most `chunks` views of equal pieces along `dim` (the last may be smaller)."""
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    size = input.shape[wrap_dim(dim, input.ndim)]
+    return split(input, max(1, -(-size // chunks)), dim)  # type: ignore[no-any-return]
+
+
+@function
+def numel(input: Any) -> int:
+    """The number of elements."""
+    return int(input._array.size)
+
+
+def expand_as(self: Any, other: Any) -> Any:
+    """`self` expanded to the shape of `other`."""
+    return self.expand(other.shape)
+
+
+def view_as(self: Any, other: Any) -> Any:
+    """`self` viewed in the shape of `other`."""
+    return self.view(other.shape)
+
+
+def reshape_as(self: Any, other: Any) -> Any:
+    """`self` in the shape of `other`."""
+    return self.reshape(other.shape)
+
+
+def transposed(self: Any) -> Any:
+    """The tensor with its dimensions reversed."""
+    return self.t() if self.ndim <= 2 else self.permute(*reversed(range(self.ndim)))
+
+
+# ---------------------------------------------------------------- writing
+def copy_(self: Any, src: Any, non_blocking: bool = False) -> Any:
+    """Overwrite the tensor with `src`, broadcast and converted to its dtype and device."""
+    if isinstance(src, Variable) and src._array.ndim and not _fits(src._array.shape, self._array.shape):
+        raise RuntimeError(
+            f"copy_(): The size of tensor a {list(self._array.shape)} must match the size of tensor b "
+            f"{list(src._array.shape)}, or tensor b must broadcast to it"
+        )
+    return apply_inplace(copy_values, (self, src), {})
+
+
+def _fits(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
+    return len(small) <= len(large) and all(n in (1, m) for n, m in zip(small[::-1], large[::-1]))
+
+
+def fill_(self: Any, value: Any) -> Any:
+    """Overwrite every element with one value."""
+    if isinstance(value, Variable) and value._array.ndim:
+        raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value._array.ndim} dimensions.")
+    return apply_inplace(copy_values, (self, value), {})
+
+
+def zero_(self: Any) -> Any:
+    """Overwrite every element with 0."""
+    return fill_(self, 0)
+
+
+def uniform_(self: Any, a: float = 0.0, b: float = 1.0, *, generator: Any = None) -> Any:
+    """Overwrite with uniform numbers in [a, b)."""
+    return _fill_random(self, "uniform", generator, b - a, a)
+
+
+def normal_(self: Any, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Any:
+    """Overwrite with normal numbers of the given mean and standard deviation."""
+    return _fill_random(self, "normal", generator, std, mean)
+
+
+def _fill_random(self: Any, kind: str, generator: Any, scale: float, shift: float) -> Any:
+    from .random import default_generator
+
+    array = self._array
+    draw = (generator or default_generator).draw()
+    values = getattr(backend_of(array), kind)(array.shape, array.dtype, *draw)
+    return apply_inplace(copy_values, (self, values * scale + shift if (scale, shift) != (1, 0) else values), {})
+
+
+METHODS.update(
+    {
+        f.__name__: f
+        for f in (expand_as, view_as, reshape_as, copy_, fill_, zero_, uniform_, normal_)
+    }
+)
+
+
+# ---------------------------------------------------------------- dtypes
+def _converter(name: str, dtype: dtypes.dtype) -> None:
+    def convert(self: Any) -> Any:
+        return self.to(dtype)
+
+    convert.__name__ = convert.__qualname__ = name
+    convert.__doc__ = f"The tensor as {dtype}."
+    METHODS[name] = convert
+
+
+for _name, _dtype in {**dtypes.ALIASES, "bool": dtypes.bool_, "bfloat16": dtypes.bfloat16, "byte": dtypes.uint8, "char": dtypes.int8}.items():
+    _converter(_name, _dtype)
+
+
+@function
+def is_tensor(obj: Any) -> bool:
+    """Whether `obj` is a Tensor."""
+    return isinstance(obj, Variable)
+
+
+@function
+def is_floating_point(input: Any) -> bool:
+    """Whether the dtype is a floating point one."""
+    return bool(input.dtype.is_floating_point)
+
+
+METHODS.pop("is_tensor")
+METHODS.pop("is_floating_point")
+METHODS.pop("numel")
+
+
+@function
+def result_type(tensor1: Any, tensor2: Any) -> dtypes.dtype:
+    """The dtype that arithmetic on the two (tensors or numbers) gives."""
+    from ..ops.elementwise import promoted_type
+
+    return promoted_type(
+        [(x._array.dtype, x._array.ndim > 0) if isinstance(x, Variable) else (type(x), None) for x in (tensor1, tensor2)]
+    )
+
+
+METHODS.pop("result_type")
+
+linear = FUNCTIONS["linear"]
+_ = L

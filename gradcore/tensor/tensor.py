@@ -1,0 +1,462 @@
+"""`Tensor`: an array, its place in the graph, and everything that is not an op.
+
+Methods and operators that are ops are added by `gradcore.tensor.methods`, from the registry.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import dtypes
+from ..autograd import api
+from ..autograd.tape import apply, node_of, set_tensor_type, wrap
+from ..autograd.variable import Extra, Variable
+from ..backends import backend_for, backend_of
+from ..devices import device as Device
+from ..ops.convert import to_copy
+from .printing import repr_of
+from .size import Size
+
+_hook_ids = itertools.count()
+
+
+class RemovableHandle:
+    """What registering a hook returns; `remove()` takes the hook away."""
+
+    def __init__(self, hooks: dict[int, Any], key: int):
+        self._hooks, self.id = hooks, key
+
+    def remove(self) -> None:
+        """Take the hook away; a second call does nothing."""
+        self._hooks.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+
+class Tensor(Variable):
+    """A multi-dimensional array on a device, with gradients.
+
+    Make one with `gradcore.tensor`, `gradcore.zeros`, ... It behaves as `torch.Tensor`.
+    """
+
+    # NumPy scalars and arrays leave `array + tensor` to us.
+    __array_priority__ = 1000
+    __hash__ = object.__hash__
+
+    def __new__(cls, *args: Any) -> Any:
+        from .creation import tensor, zeros
+
+        if not args:
+            made = tensor([])
+        elif len(args) == 1 and isinstance(args[0], Tensor):
+            made = args[0].detach()
+        elif all(isinstance(a, int) for a in args):
+            made = zeros(*args)
+        else:
+            made = tensor(*args, dtype=dtypes.get_default_dtype())
+        self = object.__new__(cls)
+        self._array = made._array
+        return self
+
+    @classmethod
+    def __gradcore_op__(cls, op: Any, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
+        """Ops called on tensors come here."""
+        return apply(op, inputs, attrs)
+
+    # -- what it is
+    @property
+    def shape(self) -> Size:
+        return Size(self._array.shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one dimension."""
+        if dim is None:
+            return Size(self._array.shape)
+        if not -self._array.ndim <= dim < self._array.ndim:
+            from ..ops.dims import wrap_dim
+
+            wrap_dim(dim, self._array.ndim)
+        return self._array.shape[dim]
+
+    @property
+    def ndim(self) -> int:
+        return self._array.ndim  # type: ignore[no-any-return]
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self._array.ndim  # type: ignore[no-any-return]
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return int(self._array.size)
+
+    nelement = numel
+
+    @property
+    def dtype(self) -> dtypes.dtype:
+        return dtypes.from_numpy(self._array.dtype)
+
+    @property
+    def device(self) -> Device:
+        return backend_of(self._array).device
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
+    def itemsize(self) -> int:
+        return int(self._array.itemsize)
+
+    def element_size(self) -> int:
+        """The bytes of one element."""
+        return int(self._array.itemsize)
+
+    @property
+    def nbytes(self) -> int:
+        return int(self._array.nbytes)
+
+    def stride(self, dim: int | None = None) -> Any:
+        """The strides in elements, or that of one dimension."""
+        strides = tuple(s // self._array.itemsize for s in self._array.strides)
+        return strides if dim is None else strides[dim]
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie in memory in C order, without gaps."""
+        return bool(self._array.flags.c_contiguous)
+
+    def is_floating_point(self) -> bool:
+        """Whether the dtype is a floating point one."""
+        return self.dtype.is_floating_point
+
+    def data_ptr(self) -> int:
+        """The address of the first element."""
+        array = self._array
+        return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)
+
+    # -- autograd
+    @property
+    def requires_grad(self) -> bool:
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self._set_requires_grad(value, "only Tensors of floating point dtype can require gradients")
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Record operations on this tensor from now on (or no longer)."""
+        self._set_requires_grad(requires_grad, "only Tensors of floating point dtype can require gradients")
+        return self
+
+    def _set_requires_grad(self, value: bool, message: str) -> None:
+        if self._node is not None:
+            if not value:
+                raise RuntimeError(
+                    "you can only change requires_grad flags of leaf variables. If you want to use a computed variable "
+                    "in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+                )
+            return
+        if value and not self.dtype.is_floating_point:
+            raise RuntimeError(message)
+        self._requires_grad = bool(value)
+
+    @property
+    def grad_fn(self) -> Any:
+        """The node that made this tensor; None for leaves."""
+        return node_of(self)
+
+    @property
+    def is_leaf(self) -> bool:
+        return self._node is None
+
+    @property
+    def output_nr(self) -> int:
+        return self._index
+
+    @property
+    def grad(self) -> Any:
+        """The gradient that `backward()` has added up, or None."""
+        if self._node is not None and self._requires_grad and self._grad is None and not self.retains_grad:
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't "
+                "be populated during autograd.backward(). If you indeed want the .grad field to be populated for a "
+                "non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by "
+                "mistake, make sure you access the leaf Tensor instead.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is not None:
+            if not isinstance(value, Variable):
+                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+            if value is self:
+                raise RuntimeError("can't assign Variable as its own grad")
+            if value._array.shape != self._array.shape:
+                raise RuntimeError(
+                    f"attempting to assign a gradient of size '{list(value._array.shape)}' to a tensor of size "
+                    f"'{list(self._array.shape)}'. Please ensure that the gradient and the tensor are the same size"
+                )
+            if value._array.dtype != self._array.dtype:
+                raise RuntimeError(
+                    f"attempting to assign a gradient with dtype '{dtypes.type_name(value._array.dtype)}' to a tensor "
+                    f"with dtype '{dtypes.type_name(self._array.dtype)}'. Please ensure that the gradient and the "
+                    "tensor have the same dtype"
+                )
+            if backend_of(value._array) is not backend_of(self._array):
+                raise RuntimeError(
+                    f"attempting to assign a gradient located on device '{backend_of(value._array).device}' to a tensor "
+                    f"located on device '{backend_of(self._array).device}'. Please move one with .to()"
+                )
+        self._grad = value
+
+    def backward(
+        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+    ) -> None:
+        """Add the gradient of this tensor to the `.grad` of the leaves below it; see `autograd.backward`."""
+        api.backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def detach(self) -> Tensor:
+        """The same values and memory, without history."""
+        out: Tensor = wrap(self._array)
+        out._counter = self.counter()
+        return out
+
+    def detach_(self) -> Tensor:
+        """Drop this tensor's history."""
+        if self._base is not None:
+            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+        self._node, self._index, self._requires_grad = None, 0, False
+        return self
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory without history, and without the version counter: changes through it go unnoticed."""
+        return wrap(self._array)  # type: ignore[no-any-return]
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        self._array = value._array
+
+    def retain_grad(self) -> None:
+        """Fill `.grad` of this tensor too, which is not a leaf."""
+        if not self._requires_grad:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if self._node is not None:
+            self._extra().retained[self._index] = weakref.ref(self)
+
+    @property
+    def retains_grad(self) -> bool:
+        node = self._node
+        if node is None or node.extra is None:
+            return False
+        reference = node.extra.retained.get(self._index)
+        return reference is not None and reference() is self
+
+    def _extra(self) -> Extra:
+        node = node_of(self)
+        assert node is not None
+        if node.extra is None:
+            node.extra = Extra()
+        return node.extra
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """Call `hook(grad)` when the gradient of this tensor is computed; what it returns replaces the gradient."""
+        if not self._requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if self._node is not None:
+            hooks = self._extra().hooks.setdefault(self._index, {})
+        else:
+            if self._hooks is None:
+                self._hooks = {}
+            hooks = self._hooks
+        return _register(hooks, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> RemovableHandle:
+        """Call `hook(self)` after a gradient has been added to this leaf's `.grad`."""
+        if not self._requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if self._node is not None:
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        if self._post_hooks is None:
+            self._post_hooks = {}
+        return _register(self._post_hooks, hook)
+
+    @property
+    def _version(self) -> int:
+        return self._counter[1] if self._counter is not None else 0
+
+    def _is_view(self) -> bool:
+        return self._base is not None
+
+    # -- values
+    def item(self) -> Any:
+        """The value of a tensor of one element, as a Python number."""
+        if self._array.size != 1:
+            raise RuntimeError(f"a Tensor with {self._array.size} elements cannot be converted to Scalar")
+        value = backend_of(self._array).to_host(self._array).reshape(())[()]
+        return float(value) if value.dtype.kind == "V" else value.item()
+
+    def tolist(self) -> Any:
+        """The values as nested lists of Python numbers; a number for a zero-dimensional tensor."""
+        host = backend_of(self._array).to_host(self._array)
+        return (host.astype(np.float32) if host.dtype.kind == "V" else host).tolist()
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The values as a NumPy array that shares the tensor's memory; CPU tensors without gradient only, unless
+        `force`."""
+        if force:
+            return self.detach().cpu().numpy()
+        if self._requires_grad:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        if not isinstance(self._array, np.ndarray):
+            raise TypeError(
+                f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
+                "memory first."
+            )
+        return self._array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype, copy=copy)
+
+    def __bool__(self) -> bool:
+        if self._array.size != 1:
+            what = "no values" if self._array.size == 0 else "more than one value"
+            raise RuntimeError(f"Boolean value of Tensor with {what} is ambiguous")
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self._array.dtype.kind not in "iu" or self._array.size != 1:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __len__(self) -> int:
+        if self._array.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return int(self._array.shape[0])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self._array.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter([self[i] for i in range(self._array.shape[0])])
+
+    def __contains__(self, value: Any) -> bool:
+        return bool((self == value).any())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self._array.ndim == 0 and spec else str(self)
+
+    def __repr__(self) -> str:
+        node = node_of(self)
+        return repr_of(
+            backend_of(self._array).to_host(self._array),
+            device=self.device,
+            requires_grad=self._requires_grad,
+            grad_fn_name=None if node is None else node.name(),
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self._node is not None:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment."
+                "  If you were attempting to deepcopy a module, this may be because of a gradcore.nn.utils.weight_norm "
+                "usage, see https://github.com/pytorch/pytorch/pull/103001"
+            )
+        if id(self) in memo:
+            return memo[id(self)]  # type: ignore[no-any-return]
+        out = object.__new__(type(self))
+        out._array = backend_of(self._array).copy(self._array)
+        memo[id(self)] = out
+        if self._requires_grad:
+            out._requires_grad = True
+        if self._grad is not None:
+            out._grad = self._grad.__deepcopy__(memo)
+        return out
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        host = np.ascontiguousarray(backend_of(self._array).to_host(self._array))
+        return _rebuild, (type(self), host, str(self.device), self._requires_grad and self._node is None)
+
+    # -- elsewhere
+    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **ignored: Any) -> Tensor:
+        """The tensor on another device, as another dtype, or both: `to("cuda")`, `to(gradcore.float64)`, `to(other)`.
+
+        Returns the tensor itself if nothing changes and `copy` is False.
+        """
+        for name in ignored:
+            if name not in ("non_blocking", "memory_format"):
+                raise TypeError(f"to() got an unexpected keyword argument '{name}'")
+        for a in args:
+            if isinstance(a, dtypes.dtype):
+                dtype = a
+            elif isinstance(a, Tensor):
+                dtype, device = a.dtype, a.device
+            elif isinstance(a, (str, Device, int)) and not isinstance(a, bool):
+                device = a
+            elif not isinstance(a, bool):
+                raise TypeError(f"to() received an invalid argument of type {type(a).__name__}: expected a dtype, a device or a Tensor")
+        target = None if device is None else Device(device)
+        same_device = target is None or backend_for(target) is backend_of(self._array)
+        if same_device and (dtype is None or dtype is self.dtype) and not copy:
+            return self
+        return apply(to_copy, (self,), {"dtype": dtype, "device": None if same_device else target})  # type: ignore[no-any-return]
+
+    def cpu(self) -> Tensor:
+        """The tensor in host memory."""
+        return self.to(device="cpu")
+
+    def cuda(self, device: Any = None) -> Tensor:
+        """The tensor on a GPU."""
+        return self.to(device="cuda" if device is None else device)
+
+    def type(self, dtype: Any = None) -> Any:
+        """The name of the type, or the tensor converted to `dtype`."""
+        if dtype is None:
+            where = "cuda." if self.is_cuda else ""
+            return f"gradcore.{where}{dtypes.type_name(self._array.dtype)}Tensor"
+        return self.to(dtype)
+
+    def type_as(self, other: Tensor) -> Tensor:
+        """The tensor as the dtype and on the device of `other`."""
+        return self.to(other)
+
+    if TYPE_CHECKING:
+        # Added by gradcore.tensor.methods.
+        def __getattr__(self, name: str) -> Any: ...
+        def __getitem__(self, key: Any) -> Tensor: ...
+        def __setitem__(self, key: Any, value: Any) -> None: ...
+
+
+def _register(hooks: dict[int, Any], hook: Any) -> RemovableHandle:
+    key = next(_hook_ids)
+    hooks[key] = hook
+    return RemovableHandle(hooks, key)
+
+
+def _rebuild(cls: Any, host: np.ndarray, device: str, requires_grad: bool) -> Tensor:
+    out = object.__new__(cls)
+    out._array = backend_for(Device(device)).from_host(host)
+    if requires_grad:
+        out._requires_grad = True
+    return out  # type: ignore[no-any-return]
+
+
+set_tensor_type(Tensor)
