@@ -38,6 +38,14 @@ __device__ __forceinline__ float highest<float>() { return infinity<float>(); }
 template <>
 __device__ __forceinline__ double highest<double>() { return infinity<double>(); }
 
+template <class T>
+__device__ __forceinline__ bool negative(T x) { return x < T(0); }
+__device__ __forceinline__ bool negative(bool) { return false; }
+__device__ __forceinline__ bool negative(unsigned char) { return false; }
+__device__ __forceinline__ bool negative(unsigned short) { return false; }
+__device__ __forceinline__ bool negative(unsigned int) { return false; }
+__device__ __forceinline__ bool negative(unsigned long long) { return false; }
+
 #define GC_UNARY(name, single_name, double_name)                                    \
   __device__ __forceinline__ float name(float x) { return ::single_name(x); }       \
   __device__ __forceinline__ double name(double x) { return ::double_name(x); }
@@ -95,10 +103,10 @@ __device__ __forceinline__ T trunc(T x) { return x; }
 GC_UNARY(abs, fabsf, fabs)
 // Negation in the unsigned type: the lowest integer is its own negative, and no overflow is undefined.
 template <class T>
-__device__ __forceinline__ T abs(T x) { return x < T(0) ? T(0ULL - static_cast<unsigned long long>(x)) : x; }
+__device__ __forceinline__ T abs(T x) { return negative(x) ? T(0ULL - static_cast<unsigned long long>(x)) : x; }
 // 0 for NaN, as in PyTorch.
 template <class T>
-__device__ __forceinline__ T sign(T x) { return T((T(0) < x) - (x < T(0))); }
+__device__ __forceinline__ T sign(T x) { return T((T(0) < x) - negative(x)); }
 #undef GC_UNARY
 
 // ---------------------------------------------------------------- tests
@@ -139,7 +147,7 @@ __device__ __forceinline__ T fmod(T a, T b) {
 template <class T>
 __device__ __forceinline__ T remainder(T a, T b) {
   const T rest = fmod(a, b);
-  return rest != T(0) && (b < T(0)) != (rest < T(0)) ? T(rest + b) : rest;
+  return rest != T(0) && negative(b) != negative(rest) ? T(rest + b) : rest;
 }
 
 template <class T>
@@ -147,7 +155,7 @@ __device__ __forceinline__ T floor_divide_float(T a, T b) {
   if (b == T(0)) return a / b;
   const T rest = fmod(a, b);
   T quotient = (a - rest) / b;
-  if (rest != T(0) && (b < T(0)) != (rest < T(0))) quotient -= T(1);
+  if (rest != T(0) && negative(b) != negative(rest)) quotient -= T(1);
   if (quotient == T(0)) return T(0) * (a / b);  // the zero with the quotient's sign
   // (a - rest) / b is a whole number up to rounding: take the nearest.
   const T whole = floor(quotient);
@@ -160,7 +168,7 @@ __device__ __forceinline__ T floor_divide(T a, T b) {
   if (b == T(0)) return T(0);
   if (T(-1) < T(0) && b == T(-1)) return T(0ULL - static_cast<unsigned long long>(a));
   const T quotient = a / b;
-  return T(quotient * b) != a && (a < T(0)) != (b < T(0)) ? T(quotient - 1) : quotient;
+  return T(quotient * b) != a && negative(a) != negative(b) ? T(quotient - 1) : quotient;
 }
 
 // ---------------------------------------------------------------- powers
@@ -169,7 +177,7 @@ __device__ __forceinline__ double pow(double a, double b) { return ::pow(a, b); 
 // Integers by repeated squaring, wrapping around; a negative exponent leaves only the powers of 1 and -1.
 template <class T>
 __device__ __forceinline__ T pow(T a, T b) {
-  if (b < T(0)) return a == T(1) ? T(1) : a == T(-1) ? T(b % T(2) != T(0) ? -1 : 1) : T(0);
+  if (negative(b)) return a == T(1) ? T(1) : a == T(-1) ? T(b % T(2) != T(0) ? -1 : 1) : T(0);
   unsigned long long base = static_cast<unsigned long long>(a), result = 1;
   for (unsigned long long e = static_cast<unsigned long long>(b); e; e >>= 1) {
     if (e & 1) result *= base;

@@ -38,19 +38,20 @@ case "$mode" in
     gpu)
         run "$PYTHON" -m gradcore info
         run "$PYTHON" -m pytest tests -m gpu
-        for script in bench/[!_]*.py; do
+        for file in bench/[!_]*.py; do
             # shellcheck disable=SC2086
-            run "$PYTHON" "$script" ${BENCH_ARGS:-}
+            run "$PYTHON" -m "bench.$(basename "$file" .py)" ${BENCH_ARGS:-}
         done
         train
         ;;
     cpu)
-        export GRADCORE_CUDA=cpu
+        # One BLAS thread, as in the Makefile: more only get into each other's way on matrices this small.
+        export GRADCORE_CUDA=cpu OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
         run "$PYTHON" -m gradcore info
         train
         ;;
     tests)
-        run "$PYTHON" -m pytest tests -n auto
+        OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} run "$PYTHON" -m pytest tests -n auto
         ;;
     *)
         exec "$@"

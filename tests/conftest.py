@@ -1,19 +1,17 @@
 """Devices and tolerances shared by all tests.
 
-A test that takes `device` runs on the CPU, on the emulated CUDA device where a compiler and CUDA's headers are found,
-and with `-m gpu` on a real GPU.
+A test that takes `device` runs on the CPU and on a CUDA device: the emulated one, where a compiler and CUDA's headers are
+found, or, under `pytest -m gpu`, a real GPU. That run selects all tests that use a CUDA device.
 """
 
 from __future__ import annotations
 
 import os
 
-import pytest
+# One BLAS thread: the matrices are small, and the tests run in parallel processes. Read when NumPy is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-GPU = os.environ.get("GRADCORE_CUDA") is None and os.environ.get("GRADCORE_TEST_GPU") == "1"
-if not GPU:
-    # "cuda" is the emulated device in the tests, unless a GPU is asked for.
-    os.environ.setdefault("GRADCORE_CUDA", "emulate")
+import pytest  # noqa: E402
 
 import gradcore as gc  # noqa: E402
 
@@ -40,10 +38,18 @@ def cuda_missing() -> str | None:
     return None
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if "gpu" not in config.option.markexpr:
+        os.environ.setdefault("GRADCORE_CUDA", "emulate")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("gpu") and not GPU:
-            item.add_marker(pytest.mark.skip(reason="needs a GPU: set GRADCORE_TEST_GPU=1"))
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if parameters.get("device") == "cuda" or "_cuda_reason" in getattr(item, "fixturenames", ()):
+            if parameters.get("device") != "cpu":
+                item.add_marker(pytest.mark.gpu)
 
 
 @pytest.fixture(scope="session")

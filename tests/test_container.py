@@ -50,12 +50,12 @@ def test_gpu_path_runs_gpu_tests_every_benchmark_and_the_demo(recorder):
     script, calls = recorder
     done = run("gpu", PYTHON=str(script), FAIL="", OUT="there", BENCH_ARGS="--repeat 3", DEMO_ARGS="--epochs 9")
     assert done.returncode == 0, done.stderr
-    benchmarks = sorted(path.name for path in (ROOT / "bench").glob("[!_]*.py"))
+    benchmarks = sorted(path.stem for path in (ROOT / "bench").glob("[!_]*.py"))
     assert benchmarks
     assert calls.read_text().splitlines() == [
         "-m gradcore info",
         "-m pytest tests -m gpu",
-        *(f"bench/{name} --repeat 3" for name in benchmarks),
+        *(f"-m bench.{name} --repeat 3" for name in benchmarks),
         "examples/train_digits.py --device cuda --out there --epochs 9",
     ]
 

@@ -185,9 +185,9 @@ def _sum(a: Any, b: Any, create_graph: bool) -> Any:
 
 
 def _filled(node: Node, g: list[Any]) -> list[Any]:
-    """The gradients of all results; zeros where none arrived."""
+    """The gradients of all results; zeros where none arrived, unless the op takes None for them."""
     assert node.outputs is not None
-    if all(x is not None for x in g):
+    if not node.plan.op.fill_grads or all(x is not None for x in g):
         return g
     example = next(x for x in g if x is not None)
     array = example._array if isinstance(example, Variable) else example
@@ -249,17 +249,32 @@ def _recorded(node: Node, g: Any) -> Sequence[Any]:
 
 def _through_composite(node: Node, composite: Any, gs: Sequence[Any], saved: Sequence[Any]) -> Sequence[Any]:
     """Differentiate the definition in plain ops instead of the kernel."""
-    op = node.plan.op
-    values = dict(zip([op.inputs[p] for p in node.plan.inputs], saved))  # type: ignore[attr-defined]
-    result = composite(**values, **{**op.defaults, **node.attrs})
+    op: Any = node.plan.op
+    values = dict(zip([op.inputs[p] for p in node.plan.inputs], saved))
     wanted = [i for i, e in enumerate(node.edges) if e is not None]
-    targets = [values[op.inputs[i]] for i in wanted]  # type: ignore[attr-defined]
+    for i in wanted:
+        if op.inputs[i] not in values:
+            values[op.inputs[i]] = _placeholder(node, i, backend_of(gs[0]._array))
+    result = composite(**{**op.defaults, **values, **node.attrs})
+    targets = [values[op.inputs[i]] for i in wanted]
     found = run([(result, gs[0])], retain_graph=True, create_graph=True, inputs=targets, accumulate=False)
     assert found is not None
     out: list[Any] = [None] * len(node.edges)
     for i, value in zip(wanted, found):
         out[i] = value
     return out
+
+
+def _placeholder(node: Node, position: int, backend: Any) -> Any:
+    """Stands for an input that was not kept because the derivatives do not depend on its value: zeros."""
+    edge: Any = node.edges[position]
+    if edge.__class__ is not Node:
+        return edge
+    index = node.index_of(position)
+    shape, dtype = (edge.shape, edge.dtype) if edge.outputs is None else edge.outputs[index][:2]
+    t = wrap(backend.full(shape, 0, dtype))
+    t._node, t._index, t._requires_grad = edge, index, True
+    return t
 
 
 def _ancestors(starts: Sequence[Any], targets: set[int]) -> set[Any]:
@@ -335,6 +350,10 @@ def _store(targets: dict[Any, Any], create_graph: bool, roots: Sequence[tuple[Va
                 hook(leaf)
 
 
+def _short(node: Node) -> str:
+    return node.name().split("Backward")[0]
+
+
 def _check_versions(node: Node) -> None:
     """Report a saved tensor that was changed in place after it was saved."""
     assert node.saved is not None
@@ -347,10 +366,10 @@ def _check_versions(node: Node) -> None:
         value = node.saved[k]
         first = len(plan.inputs)
         if k >= first:
-            what = f", which is output {plan.outputs[k - first]} of {node.name()},"
+            what = f", which is output {plan.outputs[k - first]} of {_short(node)},"
         elif plan.inputs and isinstance(node.edges[plan.inputs[k]], Node):
             edge: Any = node.edges[plan.inputs[k]]
-            what = f", which is output {node.index_of(plan.inputs[k])} of {edge.name()},"
+            what = f", which is output {node.index_of(plan.inputs[k])} of {_short(edge)},"
         else:
             what = ""
         changes = sum(time < node.sequence for time in counter[2:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import threading
@@ -67,7 +66,7 @@ class _GradMode:
                         with self._fresh():
                             generator.throw(error)
 
-        elif asyncio.iscoroutinefunction(function):
+        elif inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
             async def wrapped(*args: Any, **kwargs: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def record(
     indices: list[int] = []
     for t in inputs:
         if isinstance(t, Variable) and t._requires_grad:
-            edges.append(edge_of(t))
+            edges.append((t._node or t) if t._base is None else edge_of(t))
             indices.append(t._index)
         else:
             edges.append(None)
@@ -172,6 +173,7 @@ _ndarray = np.ndarray
 _asarray = np.asarray
 
 
+@lru_cache(maxsize=None)
 def elementwise_function(op: Elementwise) -> Callable[..., Any] | None:
     """`op` as a plain Python function of its one or two inputs; None if it has no such form.
 
@@ -187,13 +189,17 @@ def elementwise_function(op: Elementwise) -> Callable[..., Any] | None:
     return _unary(op, program, static) if len(op.inputs) == 1 else _binary(op, program, static)
 
 
+def _general(op: Op) -> Callable[..., Any]:
+    return lambda *inputs: apply(op, inputs, _NO_ATTRS)
+
+
 def _unary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Callable[[Any], Any]:
     forward = compile_numpy(program)
     differentiable = program.output_kind(0) != "bool"
     plan: Any = op.plan((True,), (static, (False,))) if differentiable else None
     save_input = plan is not None and bool(plan.inputs)
     save_output = plan is not None and bool(plan.outputs)
-    general = op.function_of(apply)
+    general = _general(op)
     new = object.__new__
 
     def function(input: Any) -> Any:
@@ -251,7 +257,7 @@ def _binary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Calla
     if differentiable:
         plans = ((None, kept((False, True), False)), (kept((True, False), False), kept((True, True), False)))
     plan_number = kept((True, False), True) if differentiable else None
-    general = op.function_of(apply)
+    general = _general(op)
     new = object.__new__
 
     def function(input: Any, other: Any) -> Any:

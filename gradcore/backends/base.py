@@ -15,7 +15,7 @@ from typing import Any, Union
 import numpy as np
 
 from ..devices import device as Device
-from ..expr import Program
+from ..expr import Program, trace
 
 Array = Any
 Number = Union[bool, int, float]
@@ -33,6 +33,9 @@ class Reduction:
     map: Program
     combine: str
     finish: Program | None = None
+
+
+_SUM = Reduction(trace(lambda x: x), "sum")
 
 
 class Backend(ABC):
@@ -126,6 +129,22 @@ class Backend(ABC):
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
         """`x @ weight.T + bias` for x (..., k), weight (n, k), bias (n,)."""
 
+    def linear_backward(
+        self, grad: Array, x: Array, weight: Array, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        """The gradients of `linear`'s x, weight and bias, those marked in `needs`; x and grad have any leading shape."""
+        rows = grad if grad.ndim == 2 else grad.reshape(-1, weight.shape[0])
+        flat = x if x.ndim == 2 else x.reshape(-1, weight.shape[1])
+        return (
+            self.matmul(grad, weight) if needs[0] else None,
+            self.matmul(rows.T, flat) if needs[1] else None,
+            self.column_sum(rows) if len(needs) > 2 and needs[2] else None,
+        )
+
+    def column_sum(self, x: Array) -> Array:
+        """The sums of the columns of a matrix."""
+        return self.reduce(_SUM, (x,), x.dtype, x.dtype, x.shape, (0,), False)
+
     # -- rows: x is C-contiguous (rows, columns)
     @abstractmethod
     def softmax(self, x: Array, log: bool, out_dtype: np.dtype) -> Array:
@@ -138,12 +157,12 @@ class Backend(ABC):
     @abstractmethod
     def cross_entropy(
         self, logits: Array, target: Array, weight: Array | None, ignore_index: int, label_smoothing: float
-    ) -> tuple[Array, Array, Array]:
+    ) -> tuple[Array, Array, Array | None]:
         """Cross-entropy of each row of `logits` (rows, classes) with class indices `target` (rows,) int64.
 
         Returns the losses (rows,), the rows' log-sum-exp (rows,) float32 (float64 for float64), and the rows' weights
-        (rows,) in the same dtype: `weight[target]`, or 1, and 0 where the target is `ignore_index`; the loss is
-        multiplied by it. A target out of range raises IndexError.
+        (rows,) in the same dtype, by which the losses are multiplied: `weight[target]`, or 1, and 0 where the target is
+        `ignore_index`; None stands for all ones. A target out of range raises IndexError.
         """
 
     @abstractmethod

@@ -27,6 +27,7 @@ _COMBINE: dict[str, np.ufunc] = {
     "any": np.logical_or,
     "all": np.logical_and,
 }
+_SUMS = (np.add, np.multiply)
 
 
 def _wide(dtype: np.dtype) -> np.dtype:
@@ -49,6 +50,11 @@ class CpuBackend(Backend):
 
     def synchronize(self) -> None:
         pass
+
+    def full(self, shape: tuple[int, ...], value: Number, dtype: np.dtype) -> Array:
+        out = np.empty(shape, dtype)  # np.full does the same in twice the time
+        out.fill(value)
+        return out
 
     def broadcast(self, array: Array, shape: tuple[int, ...]) -> Array:
         if array.size == 1:  # the gradient of a full reduction; ten times faster than np.broadcast_to
@@ -90,7 +96,14 @@ class CpuBackend(Backend):
             elif value.dtype is not work and (value.dtype.kind != "b" or program.promotes(program.inputs[position])):
                 values[position] = value.astype(work)
         function = compile_numpy(program, frozenset(scalars) if scalars else _NONE)
-        result = function(*values, shape) if program.random else function(*values)
+        if work.kind in "iu":
+            try:
+                with np.errstate(divide="raise"):
+                    result = function(*values)
+            except FloatingPointError:
+                raise ZeroDivisionError("ZeroDivisionError: integer division or modulo by zero") from None
+        else:
+            result = function(*values, shape) if program.random else function(*values)
         return result if result.__class__ is tuple else (result,)
 
     def reduce(
@@ -111,8 +124,7 @@ class CpuBackend(Backend):
             mapped = np.asarray(self._evaluate(reduction.map, inputs, wide, shape)[0])
             if mapped.shape != shape:
                 mapped = np.broadcast_to(mapped, shape)
-        kind = {"dtype": wide} if reduction.combine in ("sum", "prod") else {}
-        acc = ufunc.reduce(mapped, axis=axes, keepdims=keepdims, **kind)
+        acc = ufunc.reduce(mapped, axes, wide if ufunc in _SUMS else None, None, keepdims)
         if reduction.finish is not None:
             count = 1
             for axis in axes:
@@ -120,6 +132,8 @@ class CpuBackend(Backend):
             values = {"acc": acc, "count": count, **(parameters or {})}
             names = reduction.finish.inputs
             acc = compile_numpy(reduction.finish, frozenset(names) - {"acc"})(*(values[n] for n in names))
+        if acc.__class__ is np.ndarray and acc.dtype is out_dtype:
+            return acc
         return np.asarray(acc, out_dtype)
 
     def arg_reduce(self, x: Array, axis: int, which: str) -> tuple[Array, Array]:
@@ -129,12 +143,15 @@ class CpuBackend(Backend):
 
     # -- linear algebra
     def matmul(self, a: Array, b: Array) -> Array:
-        if a.dtype in _HALF:
+        if a.dtype in _WIDER:
             return np.asarray(np.matmul(a.astype(_F32), b.astype(_F32)), a.dtype)
         return np.asarray(np.matmul(a, b))
 
+    def column_sum(self, x: Array) -> Array:
+        return np.add.reduce(x, 0, _wide(x.dtype)).astype(x.dtype, copy=False)  # type: ignore[no-any-return]
+
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        if x.dtype in _HALF:
+        if x.dtype in _WIDER:
             out = np.matmul(x.astype(_F32), weight.astype(_F32).T)
             return (out if bias is None else out + bias.astype(_F32)).astype(x.dtype)
         out = np.matmul(x, weight.T)
@@ -166,31 +183,28 @@ class CpuBackend(Backend):
 
     def cross_entropy(
         self, logits: Array, target: Array, weight: Array | None, ignore_index: int, label_smoothing: float
-    ) -> tuple[Array, Array, Array]:
+    ) -> tuple[Array, Array, Array | None]:
         wide = _wide(logits.dtype)
         x = logits.astype(wide, copy=False)
         rows, classes = x.shape
         keep, safe = _targets(target, classes, ignore_index)
-        top = x.max(axis=1) if classes else np.zeros(rows, wide)
-        lse = np.log(np.exp(x - top[:, None]).sum(axis=1)) + top
-        w = np.ones(rows, wide) if weight is None else weight.astype(wide, copy=False)[safe]
+        top = np.maximum.reduce(x, 1) if classes else np.zeros(rows, wide)
+        shifted = x - top[:, None]
+        lse = np.log(np.add.reduce(np.exp(shifted, shifted), 1)) + top
+        loss = lse - x[np.arange(rows), safe]
+        if keep is None and weight is None and not label_smoothing:
+            return loss.astype(logits.dtype, copy=False), lse, None
+        full = np.ones(classes, wide) if weight is None else weight.astype(wide, copy=False)
+        w = full[safe]
         if keep is not None:
             w = np.where(keep, w, 0)
-        loss = lse - x[np.arange(rows), safe]
+        loss *= w
         if label_smoothing:
-            if weight is None:
-                smooth = lse - x.mean(axis=1)
-            else:
-                full = weight.astype(wide, copy=False)
-                smooth = (lse * full.sum() - x @ full) / classes
-                loss = loss * w
+            # Every row's loss is a weighted sum over classes c of q[c] * (lse - x[c]).
+            smooth = (lse * full.sum() - x @ full) / classes
             loss = (1 - label_smoothing) * loss + label_smoothing * smooth
-            if keep is not None:
-                loss = np.where(keep, loss, 0)
-        elif keep is not None:
-            loss = np.where(keep, loss * w, 0)
-        elif weight is not None:
-            loss = loss * w
+        if keep is not None:
+            loss = np.where(keep, loss, 0)
         return loss.astype(logits.dtype, copy=False), lse, w
 
     def cross_entropy_backward(
@@ -204,28 +218,26 @@ class CpuBackend(Backend):
         label_smoothing: float,
     ) -> Array:
         wide = _wide(logits.dtype)
-        x = logits.astype(wide, copy=False)
-        rows, classes = x.shape
+        rows, classes = logits.shape
         keep, safe = _targets(target, classes, ignore_index)
-        p = np.exp(x - lse[:, None])
+        out = logits.astype(wide, copy=False) - lse[:, None]
+        np.exp(out, out)
         index = np.arange(rows)
         w = None if weight is None else weight.astype(wide, copy=False)
-        # Every row's loss is a weighted sum over classes c of q[c] * (lse - x[c]); its gradient is sum(q) * p - q.
         if label_smoothing:
+            # The gradient of sum(q * (lse - x)) is sum(q) * softmax(x) - q.
             q = np.full((rows, classes), label_smoothing / classes, wide)
             if w is not None:
                 q *= w
             q[index, safe] += (1 - label_smoothing) * (1 if w is None else w[safe])
-            out = p * q.sum(axis=1, keepdims=True) - q
+            out *= q.sum(axis=1, keepdims=True)
+            out -= q
         else:
-            out = p
             out[index, safe] -= 1
             if w is not None:
                 out *= w[safe][:, None]
         g = grad.astype(wide, copy=False)
-        if keep is not None:
-            g = np.where(keep, g, 0)
-        out *= g[:, None]
+        out *= (g if keep is None else np.where(keep, g, 0))[:, None]
         return out.astype(logits.dtype, copy=False)  # type: ignore[no-any-return]
 
     # -- indexing
@@ -368,10 +380,14 @@ def _stretches(columns: Sequence[Sequence[Array]]) -> Iterator[Sequence[Array]]:
 
 def _targets(target: Array, classes: int, ignore_index: int) -> tuple[Array | None, Array]:
     """The rows that count (None: all of them), and targets with the ignored ones replaced by 0."""
+    # As unsigned numbers negative targets are large: one pass finds both kinds that are out of range.
+    if not (0 <= ignore_index < classes) and (
+        target.size == 0 or np.maximum.reduce(target.view(np.uint64)) < classes  # type: ignore[operator]
+    ):
+        return None, target
     keep = target != ignore_index
-    kept = None if keep.all() else keep
-    safe = target if kept is None else np.where(keep, target, 0)
-    if safe.size and (safe.min() < 0 or safe.max() >= classes):
-        bad = safe[(safe < 0) | (safe >= classes)][0]
-        raise IndexError(f"cross_entropy(): Target {bad} is out of bounds (the input has {classes} classes)")
-    return kept, safe
+    safe = np.where(keep, target, 0)
+    bad = safe[(safe < 0) | (safe >= classes)]
+    if bad.size:
+        raise IndexError(f"cross_entropy(): Target {bad[0]} is out of bounds (the input has {classes} classes)")
+    return keep, safe

@@ -9,7 +9,12 @@ import numpy as np
 
 def power(a: Any, b: Any) -> Any:
     """`a ** b`, through the ndarray operator, which has fast paths for small exponents."""
-    return a**b
+    try:
+        return a**b
+    except ValueError:  # integers to negative integer powers, which leave only the powers of 1 and -1
+        if not isinstance(b, np.ndarray):
+            raise
+    return np.where(b < 0, np.where(a == 1, 1, np.where(a == -1, 1 - 2 * (b & 1), 0)), a ** np.maximum(b, 0))
 
 
 def uniform(seed: int, offset: int, shape: tuple[int, ...]) -> Any:

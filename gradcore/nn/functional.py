@@ -21,17 +21,17 @@ _relu = FUNCTIONS["relu"]
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`input @ weight.T + bias`: (..., in) with (out, in) and (out,) to (..., out)."""
-    return apply(linalg.linear, (input, weight, bias), {})  # type: ignore[no-any-return]
+    return apply(linalg.linear, (input, weight, bias), {})
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """`max(input, 0)`; in the input's own memory if `inplace`."""
-    return input.relu_() if inplace else _relu(input)  # type: ignore[no-any-return]
+    return input.relu_() if inplace else _relu(input)
 
 
 def relu_(input: Tensor) -> Tensor:
     """`relu` in place."""
-    return input.relu_()  # type: ignore[no-any-return]
+    return input.relu_()
 
 
 def _implicit_dim(name: str, ndim: int, stacklevel: int) -> int:
@@ -46,14 +46,14 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
     """`exp(input) / sum(exp(input))` along `dim`; `dtype` is what to convert the input to first."""
     if dim is None:
         dim = _implicit_dim("softmax", input.ndim, _stacklevel)
-    return FUNCTIONS["softmax"](input, dim, dtype)  # type: ignore[no-any-return]
+    return FUNCTIONS["softmax"](input, dim, dtype)
 
 
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """`input - log(sum(exp(input)))` along `dim`; `dtype` is what to convert the input to first."""
     if dim is None:
         dim = _implicit_dim("log_softmax", input.ndim, _stacklevel)
-    return FUNCTIONS["log_softmax"](input, dim, dtype)  # type: ignore[no-any-return]
+    return FUNCTIONS["log_softmax"](input, dim, dtype)
 
 
 # ---------------------------------------------------------------- dropout
@@ -63,7 +63,7 @@ def check_probability(p: float) -> None:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
 
 
-def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
     """Zero each element with probability `p` and scale the others by `1 / (1 - p)` (Srivastava et al., JMLR 2014).
 
     The numbers come from the default generator; the backward pass draws the same ones again. Outside training the
@@ -73,10 +73,10 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     if not training or p == 0:
         return input
     if p == 1:
-        return input.mul_(0) if inplace else input * 0  # type: ignore[no-any-return]
+        return input.mul_(0) if inplace else input * 0
     seed, offset = default_generator.draw()
     run = apply_inplace if inplace else apply
-    return run(functions.dropout, (input,), {"p": float(p), "seed": seed, "offset": offset})  # type: ignore[no-any-return]
+    return run(functions.dropout, (input,), {"p": float(p), "seed": seed, "offset": offset})
 
 
 # ---------------------------------------------------------------- losses
@@ -94,7 +94,8 @@ def refuse_legacy(name: str, size_average: bool | None, reduce: bool | None) -> 
     if size_average is not None or reduce is not None:
         same = "none" if reduce is False else "sum" if size_average is False else "mean"
         raise ValueError(
-            f"{name}(): size_average and reduce, deprecated in PyTorch, are not supported; use reduction='{same}' instead"
+            f"{name}(): size_average and reduce, deprecated in PyTorch, are not supported; use reduction='{same}' "
+            "instead"
         )
 
 
@@ -117,7 +118,8 @@ def _class_rows(input: Any, target: Any, weight: Any) -> tuple[Any, Any]:
         raise ValueError("Expected 1 or more dimensions (got 0)")
     if target.dtype is not dtypes.int64:
         if target.dtype is not dtypes.uint8:
-            raise RuntimeError(f"expected scalar type Long but found {dtypes.type_name(target._array.dtype)}")
+            given = dtypes.type_name(target._array.dtype)
+            raise RuntimeError(f"expected target dtype to be Long or Byte, but got {given}")
         target = target.long()
     if ndim == 2 and target.ndim == 1 and input.shape[0] == target.shape[0]:
         classes = input.shape[1]
@@ -126,8 +128,8 @@ def _class_rows(input: Any, target: Any, weight: Any) -> tuple[Any, Any]:
         classes = sizes[0] if ndim == 1 else sizes[1]
         expected = sizes[:1] + sizes[2:] if ndim > 1 else ()
         if ndim > 1 and (target.ndim == 0 or sizes[0] != target.shape[0]):
-            given = target.shape[0] if target.ndim else 1
-            raise ValueError(f"Expected input batch_size ({sizes[0]}) to match target batch_size ({given}).")
+            batch = target.shape[0] if target.ndim else 1
+            raise ValueError(f"Expected input batch_size ({sizes[0]}) to match target batch_size ({batch}).")
         if ndim <= 2 and target.ndim > 1:
             raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
         if tuple(target.shape) != expected and not (ndim == 1 and target.numel() == 1):
@@ -174,16 +176,15 @@ def cross_entropy(
     logits, index = _class_rows(input, target, weight)
     attrs = {"reduction": reduction, "ignore_index": ignore_index, "label_smoothing": float(label_smoothing)}
     loss = apply(rows.cross_entropy, (logits, index, weight), attrs)[0]
-    return loss.reshape(target.shape) if reduction == "none" else loss  # type: ignore[no-any-return]
+    return loss.reshape(target.shape) if reduction == "none" else loss
 
 
 def _soft_cross_entropy(
     input: Any, target: Any, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
 ) -> Any:
     if not target.is_floating_point():
-        raise RuntimeError(
-            f"Expected floating point type for target with class probabilities, got {dtypes.type_name(target._array.dtype)}"
-        )
+        given = dtypes.type_name(target._array.dtype)
+        raise RuntimeError(f"Expected floating point type for target with class probabilities, got {given}")
     if ignore_index >= 0:
         raise RuntimeError("ignore_index is not supported for floating point target")
     axis = 0 if input.ndim == 1 else 1
@@ -215,7 +216,7 @@ def nll_loss(
     scores, index = _class_rows(input, target, weight)
     attrs = {"reduction": reduction, "ignore_index": ignore_index}
     loss = apply(losses.nll_loss, (scores, index, weight), attrs)[0]
-    return loss.reshape(target.shape) if reduction == "none" else loss  # type: ignore[no-any-return]
+    return loss.reshape(target.shape) if reduction == "none" else loss
 
 
 def _pointwise(loss: losses.ExpressionLoss, input: Any, target: Any, weight: Any, reduction: str) -> Any:
@@ -246,7 +247,7 @@ def mse_loss(
 ) -> Tensor:
     """`(input - target)^2`: each, their sum, or their mean (with `weight`, of the input's shape, the weighted mean)."""
     refuse_legacy("mse_loss", size_average, reduce)
-    return _pointwise(losses.mse, input, target, weight, reduction)  # type: ignore[no-any-return]
+    return _pointwise(losses.mse, input, target, weight, reduction)
 
 
 def l1_loss(
@@ -259,7 +260,7 @@ def l1_loss(
 ) -> Tensor:
     """`|input - target|`: each, their sum, or their mean (with `weight`, of the input's shape, the weighted mean)."""
     refuse_legacy("l1_loss", size_average, reduce)
-    return _pointwise(losses.l1, input, target, weight, reduction)  # type: ignore[no-any-return]
+    return _pointwise(losses.l1, input, target, weight, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -283,9 +284,9 @@ def binary_cross_entropy_with_logits(
     if target._array.shape != input._array.shape:
         raise ValueError(f"Target size ({target.size()}) must be the same as input size ({input.size()})")
     if weight is None and pos_weight is None:
-        return losses.bce_with_logits(input, target, reduction)  # type: ignore[no-any-return]
+        return losses.bce_with_logits(input, target, reduction)
     if pos_weight is None:
         loss = losses.bce_with_logits(input, target, "none")
     else:
         loss = losses.bce_with_logits_pos_weight(input, target, pos_weight)
-    return _reduced(loss if weight is None else loss * weight, reduction)  # type: ignore[no-any-return]
+    return _reduced(loss if weight is None else loss * weight, reduction)

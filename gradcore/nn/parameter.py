@@ -31,7 +31,7 @@ class Parameter(Tensor):
         # As in PyTorch, a copy starts without gradient.
         if id(self) not in memo:
             memo[id(self)] = type(self)(self.data.clone(), self._requires_grad)
-        return memo[id(self)]  # type: ignore[no-any-return]
+        return memo[id(self)]
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()

@@ -14,7 +14,11 @@ def add(input: Scalar, other: Scalar, *, alpha: float = 1) -> Scalar:
     return input + alpha * other
 
 
-@elementwise(static={"alpha": (1,)})
+@elementwise(
+    static={"alpha": (1,)},
+    bool_error="Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, "
+    "use the `~` or `logical_not()` operator instead; of two masks, the `^` or `logical_xor()` operator.",
+)
 def sub(input: Scalar, other: Scalar, *, alpha: float = 1) -> Scalar:
     """`input - alpha * other`, elementwise with broadcasting and type promotion."""
     return input - alpha * other
@@ -32,43 +36,46 @@ def div(input: Scalar, other: Scalar) -> Scalar:
     return input / other
 
 
-@elementwise
+@elementwise(promote="number")
 def floor_divide(input: Scalar, other: Scalar) -> Scalar:
     """`input / other` rounded down, elementwise."""
     return input // other
 
 
-@elementwise
+@elementwise(promote="number")
 def remainder(input: Scalar, other: Scalar) -> Scalar:
     """Python's `input % other`: the result has the sign of the divisor."""
     return input % other
 
 
-@elementwise(static={"exponent": _EXPONENTS})
+@elementwise(promote="number", static={"exponent": _EXPONENTS})
 def pow(input: Scalar, exponent: Scalar) -> Scalar:
     """`input ** exponent`, elementwise."""
     return call("pow", input, exponent)
 
 
-@elementwise
+@elementwise(
+    bool_error="Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use "
+    "the `~` or `logical_not()` operator instead."
+)
 def neg(input: Scalar) -> Scalar:
     """`-input`."""
     return -input
 
 
-@elementwise
+@elementwise(promote="number")
 def abs(input: Scalar) -> Scalar:
     """The absolute value; its derivative at 0 is 0."""
     return call("abs", input)
 
 
-@elementwise
+@elementwise(promote="number")
 def sign(input: Scalar) -> Scalar:
     """-1, 0 or 1."""
     return call("sign", input)
 
 
-@elementwise
+@elementwise(promote="number")
 def square(input: Scalar) -> Scalar:
     """`input * input`."""
     return input * input
@@ -80,25 +87,25 @@ def reciprocal(input: Scalar) -> Scalar:
     return 1 / input
 
 
-@elementwise
+@elementwise(promote="number")
 def floor(input: Scalar) -> Scalar:
     """The largest integer not above `input`; its derivative is 0."""
     return call("floor", input)
 
 
-@elementwise
+@elementwise(promote="number")
 def ceil(input: Scalar) -> Scalar:
     """The smallest integer not below `input`; its derivative is 0."""
     return call("ceil", input)
 
 
-@elementwise
+@elementwise(promote="number")
 def round(input: Scalar) -> Scalar:
     """The nearest integer, halves to even; its derivative is 0."""
     return call("round", input)
 
 
-@elementwise
+@elementwise(promote="number")
 def trunc(input: Scalar) -> Scalar:
     """`input` without its fraction; its derivative is 0."""
     return call("trunc", input)

@@ -55,6 +55,8 @@ class Op:
     methods: tuple[str, ...] = ()
     varargs: str | None = None
     public = True
+    # Whether the derivative wants zeros, not None, for results that no gradient arrived at.
+    fill_grads = True
     # The class of the tape's node, as PyTorch names it.
     grad_name: str
 
@@ -92,13 +94,11 @@ class Op:
         """What, besides the wanted gradients, a plan depends on."""
         return None
 
-    def function_of(self, run: Callable[[Op, tuple[Any, ...], Attrs], Any], name: str | None = None) -> Any:
-        """A Python function with the op's own signature that calls `run(op, inputs, attrs)`.
+    def source(self, name: str, key: str, scope: dict[str, Any]) -> str:
+        """The text of a Python function with the op's own signature that calls `run(op, inputs, attrs)`.
 
-        It is generated, so that Python itself binds the arguments: fast, and with its own messages.
+        What the text refers to goes into `scope`, under names that end with `key`.
         """
-        name = name or self.name
-        scope: dict[str, Any] = {"run": run, "op": self}
         parameters, attributes, keyword_only = [], [], False
         pack = ""
         for p in self.signature.parameters.values():
@@ -114,22 +114,35 @@ class Op:
                     keyword_only = True
                 default = ""
                 if p.default is not p.empty:
-                    scope[f"default_{p.name}"] = p.default
-                    default = f"=default_{p.name}"
+                    scope[f"default_{p.name}{key}"] = p.default
+                    default = f"=default_{p.name}{key}"
                 parameters.append(p.name + default)
             if p.name not in self.inputs:
                 attributes.append(f"{p.name!r}: {p.name}")
         inputs = f"tuple({self.inputs[0]})" if self.variadic else "".join(f"{n}, " for n in self.inputs)
-        text = (
-            f"def {name}({', '.join(parameters)}):\n{pack}    return run(op, ({inputs}), {{{', '.join(attributes)}}})\n"
-        )
-        exec(text, scope)
-        function = scope[name]
-        function.__module__ = "gradcore"
-        function.__doc__ = self.__doc__
-        function.__signature__ = self.signature
-        function.op = self
-        return function
+        call = f"run{key}(op{key}, ({inputs}), {{{', '.join(attributes)}}})"
+        return f"def {name}({', '.join(parameters)}):\n{pack}    return {call}\nfunction{key} = {name}\n"
+
+
+Runner = Callable[[Op, tuple[Any, ...], Attrs], Any]
+
+
+def make_functions(wanted: Sequence[tuple[Op, str, Runner]]) -> list[Any]:
+    """For each (op, name, run) a Python function with the op's own signature that calls `run(op, inputs, attrs)`.
+
+    They are generated, so that Python itself binds the arguments: fast, and with its own messages; and all at once,
+    because compiling one at a time would be most of the time that importing gradcore takes.
+    """
+    scope: dict[str, Any] = {"__name__": "gradcore"}
+    texts = []
+    for i, (op, name, run) in enumerate(wanted):
+        scope[f"op{i}"], scope[f"run{i}"] = op, run
+        texts.append(op.source(name, str(i), scope))
+    exec("\n".join(texts), scope)
+    functions = [scope[f"function{i}"] for i in range(len(wanted))]
+    for function, (op, _, _) in zip(functions, wanted):
+        function.__doc__, function.__signature__, function.op = op.__doc__, op.signature, op
+    return functions
 
 
 class ArrayOp(Op):
@@ -177,40 +190,38 @@ class ArrayOp(Op):
     def make_plan(self, needs: tuple[bool, ...], key: Any) -> Plan:
         joint = self.rules.get("*")
         if joint is not None:
-            rules = [joint]
+            rules: list[Any] = [joint]
         else:
-            rules = [self.rules[n] if need else None for n, need in zip(self.inputs, needs)]  # type: ignore[misc]
+            rules = [self.rules[n] if need else None for n, need in zip(self.inputs, needs)]
         wanted = [tuple(inspect.signature(r).parameters) if r is not None else () for r in rules]
         names = {n for w in wanted for n in w}
-        if self.variadic:
-            kept: tuple[int, ...] = ()
-        else:
-            kept = tuple(i for i, n in enumerate(self.inputs) if n in names)
+        kept = () if self.variadic else tuple(i for i, n in enumerate(self.inputs) if n in names)
         results = sorted(n for n in names if re.fullmatch(r"result\d*", n))
         outputs = tuple(int(n[6:] or 0) for n in results)
-        meta = any(n.endswith(("_shape", "_dtype", "_device")) for n in names)
-        inputs, defaults = self.inputs, self.defaults
 
-        def arguments(gs: Sequence[Any], saved: Sequence[Any], attrs: Attrs, metas: Any) -> Attrs:
-            values = {**defaults, **attrs, "gs": gs, "g": gs[0], "needs": needs}
-            for position, value in zip(kept, saved):
-                values[inputs[position]] = value
-            values.update(zip(results, saved[len(kept) :]))
-            if meta:
-                if self.variadic:
-                    values[f"{self.inputs[0]}_shape"] = tuple(m[0] for m in metas)
-                else:
-                    for name, m in zip(inputs, metas):
-                        values[f"{name}_shape"], values[f"{name}_dtype"], values[f"{name}_device"] = m or (None,) * 3
-            return values
-
-        def backward(gs: Sequence[Any], saved: Sequence[Any], attrs: Attrs, metas: Any) -> Sequence[Any]:
-            values = arguments(gs, saved, attrs, metas)
-            if joint is not None:
-                return joint(**{n: values[n] for n in wanted[0]})  # type: ignore[no-any-return]
-            return [r(**{n: values[n] for n in w}) if r is not None else None for r, w in zip(rules, wanted)]
-
-        return Plan(self, kept, outputs, backward, meta)
+        # Generated: where each of a rule's parameters is found is settled here, not at every backward pass.
+        scope: dict[str, Any] = {"needs": needs, "nothing": (None, None, None)}
+        places = {"g": "gs[0]", "gs": "gs", "needs": "needs"}
+        places.update({self.inputs[p]: f"saved[{k}]" for k, p in enumerate(kept)})
+        places.update({n: f"saved[{k}]" for k, n in enumerate(results, len(kept))})
+        for i, n in enumerate(self.inputs):
+            for field, suffix in enumerate(("shape", "dtype", "device")):
+                each = f"tuple([m[{field}] for m in meta])"
+                places[f"{n}_{suffix}"] = each if self.variadic else f"(meta[{i}] or nothing)[{field}]"
+        for n in self.parameters:
+            if n not in self.inputs:
+                scope[f"default_{n}"] = self.defaults.get(n)
+                places[n] = f"attrs.get({n!r}, default_{n})"
+        calls = []
+        for i, (rule, parameters) in enumerate(zip(rules, wanted)):
+            scope[f"rule{i}"] = rule
+            unknown = [n for n in parameters if n not in places]
+            if unknown:
+                raise TypeError(f"{self.name}: a rule asks for {unknown[0]!r}; there are {', '.join(places)}")
+            calls.append(f"rule{i}({', '.join(f'{n}={places[n]}' for n in parameters)})" if rule is not None else "None")
+        result = calls[0] if joint is not None else f"({', '.join(calls)},)"
+        exec(f"def backward(gs, saved, attrs, meta):\n    return {result}\n", scope)
+        return Plan(self, kept, outputs, scope["backward"], meta=any("meta" in c for c in calls))
 
 
 def array_op(

@@ -36,11 +36,13 @@ class Elementwise(Op):
         static: dict[str, tuple[float, ...]] | None = None,
         derivative: Callable[..., Any] | None = None,
         program: Program | None = None,
+        bool_error: str | None = None,
     ):
         super().__init__(function, name, grad_name)
         self.promote = promote
         self.static = static or {}
         self.by_hand = derivative
+        self.bool_error = bool_error
         self.program_of = lru_cache(maxsize=None)(self._program_of)
         self._given = program
         if program is not None:
@@ -77,9 +79,8 @@ class Elementwise(Op):
         for position, name in enumerate(self.parameters):
             value = inputs[position] if position < len(inputs) else attrs.get(name, self.defaults.get(name))
             fixed = (
-                value is None
-                or isinstance(value, str)
-                or (isinstance(value, bool) and name not in self.inputs)
+                (value is None and name in self.defaults)
+                or (isinstance(value, (str, bool)) and name not in self.inputs)
                 or (name in self.static and isinstance(value, (int, float)) and value in self.static[name])
             )
             if fixed:
@@ -93,45 +94,69 @@ class Elementwise(Op):
     # -- forward
     def run(self, inputs: Sequence[Any], attrs: Attrs) -> Any:
         key, values = self.split(inputs, attrs)
-        outputs = self.evaluate(self.program_of(key), values)
+        program = self.program_of(key)
+        # Numbers that the program holds as constants take part in promotion like the others.
+        constants = () if self.plain else tuple([k[1] for n, k in zip(self.inputs, key) if k and k[0] is not None])
+        outputs = self.evaluate(program, values, constants)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-    def evaluate(self, program: Program, values: Sequence[Array | Number]) -> list[Array]:
-        """Run `program` on arrays and numbers, promoted by PyTorch's rules."""
+    def evaluate(
+        self, program: Program, values: Sequence[Array | Number], constants: tuple[type, ...] = ()
+    ) -> list[Array]:
+        """Run `program` on arrays and numbers, promoted by PyTorch's rules with numbers of the types `constants`."""
         signature: tuple[Any, ...] = tuple(
             [(v.dtype, v.ndim > 0) if is_array(v) else (v.__class__, None) for v in values]
         )
-        compute, out_dtypes = self.types(program, signature)
+        compute, out_dtypes = self.types(program, signature, constants)
         backend = one_backend(self.name, values, program.inputs)
         shape = broadcast_shape(self.name, values)
+        if compute.kind in "iu":  # numbers wrap around, as the elements do
+            values = [int(np.int64(v).astype(compute)) if v.__class__ is int else v for v in values]
         try:
             return backend.elementwise(program, values, compute, out_dtypes, shape)  # type: ignore[no-any-return]
-        except (TypeError, ValueError) as error:  # NumPy's refusals: -True, 2 ** -1, ...
+        except (TypeError, ValueError, ZeroDivisionError) as error:  # NumPy's refusals: 2 ** -1, 1 // 0, ...
             raise RuntimeError(f"{self.name}(): {error}") from None
 
-    def types(self, program: Program, signature: tuple[Any, ...]) -> tuple[np.dtype, list[np.dtype]]:
+    def types(
+        self, program: Program, signature: tuple[Any, ...], constants: tuple[type, ...] = ()
+    ) -> tuple[np.dtype, list[np.dtype]]:
         """The dtype computed in and the outputs' dtypes, for operands given as to `promoted_type`."""
         default = dtypes.get_default_dtype()
-        found = self._types.get((program, signature, default))
+        found = self._types.get((program, signature, constants, default))
         if found is None:
-            for position, (kind, dims) in enumerate(signature):
+            operands, options = [(kind, None) for kind in constants], []
+            for position, (name, (kind, dims)) in enumerate(zip(program.inputs, signature)):
                 if dims is None and kind not in (bool, int, float):
                     raise TypeError(
-                        f"{self.name}(): argument '{program.inputs[position]}' (position {position + 1}) must be Tensor "
-                        f"or Number, not {kind.__name__}"
+                        f"{self.name}(): argument '{name}' (position {position + 1}) must be Tensor or Number, not "
+                        f"{kind.__name__}"
                     )
-            promoted = promoted_type(signature)
+                if name in self.inputs:
+                    operands.append((kind, dims))
+                elif kind is float:
+                    options.append(name)
+            promoted = promoted_type(operands)
             if self.promote == "float" and not promoted.is_floating_point:
                 promoted = default
-            elif self.promote == "integral" and promoted.is_floating_point:
+            elif self.bool_error and any(kind in (bool, dtypes.bool_.numpy) for kind, _ in operands):
+                raise RuntimeError(f"{self.name}(): {self.bool_error}")
+            elif (self.promote == "number" and promoted is dtypes.bool_) or (
+                self.promote == "integral" and promoted.is_floating_point
+            ):
+                takes = "integer or floating point" if promoted is dtypes.bool_ else "integer or bool"
+                raise NotImplementedError(
+                    f"\"{self.name}\" not implemented for '{dtypes.type_name(promoted.numpy)}': it takes {takes} tensors; "
+                    "convert first"
+                )
+            if options and not promoted.is_floating_point:
                 raise RuntimeError(
-                    f'"{self.name}" not implemented for {promoted}: it takes integer or bool tensors; convert first'
+                    f"{self.name}(): For integral input tensors, argument {options[0]} must not be a floating point number."
                 )
             compute = promoted.numpy
             outs = [
                 compute if program.output_kind(i) != "bool" else dtypes.bool_.numpy for i in range(len(program.outputs))
             ]
-            found = self._types[program, signature, default] = (compute, outs)
+            found = self._types[program, signature, constants, default] = (compute, outs)
         return found
 
     # -- derivative
@@ -264,17 +289,25 @@ def elementwise(
     derivative: Callable[..., Any] | None = None,
     method: bool = True,
     inplace: bool = True,
+    bool_error: str | None = None,
 ) -> Any:
     """Declare an elementwise op (a decorator): function, method, in-place method, kernels and derivatives follow.
 
-    `promote="float"` computes integers in the default float type, `"integral"` refuses floats. `derivative` replaces
+    `promote="float"` computes integers in the default float type, `"integral"` refuses floats, `"number"` bools.
+    `derivative` replaces
     the symbolic one: a function of what it names among `g`, `result` and the inputs, returning one gradient for each
-    input of the op.
+    input of the op. `bool_error` is the message for any bool operand, where they are refused.
     """
 
     def declare(f: Callable[..., Any]) -> Elementwise:
         op = Elementwise(
-            f, name=name, grad_name=grad_name, promote=promote, static=static, derivative=derivative
+            f,
+            name=name,
+            grad_name=grad_name,
+            promote=promote,
+            static=static,
+            derivative=derivative,
+            bool_error=bool_error,
         )
         op.methods = ((op.name, op.name + "_") if inplace else (op.name,)) if method else ()
         return register(op)  # type: ignore[no-any-return]

@@ -114,7 +114,7 @@ def sigmoid(input: Scalar) -> Scalar:
     return call("sigmoid", input)
 
 
-@elementwise(derivative=lambda g, result: call("where", result <= 0, 0, g))
+@elementwise(promote="number", derivative=lambda g, result: call("where", result <= 0, 0, g))
 def relu(input: Scalar) -> Scalar:
     """`max(input, 0)`; NaN stays NaN, the derivative at 0 is 0."""
     return call("maximum", input, 0)

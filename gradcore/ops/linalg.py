@@ -6,12 +6,14 @@ from typing import Any
 
 from .. import dtypes
 from ..backends import Array, backend_of
-from .arithmetic import mul
+from .arithmetic import add, mul
 from .core import array_op, one_backend
-from .shape import reshape, squeeze, transpose, unsqueeze
+from .shape import squeeze, transpose, unsqueeze
 
 
 def _check(op: str, a: Array, b: Array, names: tuple[str, str] = ("input", "other")) -> None:
+    if a.dtype is b.dtype and backend_of(a) is backend_of(b):
+        return
     one_backend(op, (a, b), names)
     if a.dtype != b.dtype:
         one, two = dtypes.from_numpy(a.dtype), dtypes.from_numpy(b.dtype)
@@ -115,10 +117,6 @@ def dot(input: Array, tensor: Array) -> Array:
 dot.derivative(input=lambda g, tensor: mul(g, tensor), tensor=lambda g, input: mul(g, input))
 
 
-def _rows(x: Any, columns: int) -> Any:
-    return reshape(x, shape=(-1, columns)) if len(x.shape) != 2 else x
-
-
 @array_op(method=False, grad_name="AddmmBackward0")
 def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     """`input @ weight.T + bias` for input (..., in), weight (out, in) and bias (out,): (..., out)."""
@@ -141,10 +139,13 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     return backend_of(input).linear(input, weight, bias)
 
 
-linear.derivative(
-    input=lambda g, weight: matmul(g, weight),
-    weight=lambda g, input, weight_shape: mm(
-        transposed(_rows(g, weight_shape[0])), _rows(input, weight_shape[1])
-    ),
-    bias=lambda g: g,
-)
+@linear.joint_derivative
+def _linear_rule(g: Array, input: Array, weight: Array, needs: tuple[bool, ...]) -> Any:
+    # On arrays only: a higher derivative is taken of the composite below.
+    return backend_of(g).linear_backward(g, input, weight, needs)
+
+
+@linear.composite_of
+def _linear_composite(input: Any, weight: Any, bias: Any = None) -> Any:
+    product = matmul(input, transposed(weight))
+    return product if bias is None else add(product, bias)

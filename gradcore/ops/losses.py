@@ -94,7 +94,8 @@ def nll_loss(
     xp = backend.xp
     keep = target != ignore_index
     safe = xp.where(keep, target, 0)
-    backend.check_index("nll_loss", safe, input.shape[1], 1)
+    # A negative target is an error, not a position from the end: moved to where the check does not accept it.
+    backend.check_index("nll_loss", xp.where(safe < 0, safe - input.shape[1], safe), input.shape[1], 1)
     w = keep.astype(input.dtype) if weight is None else xp.where(keep, weight[safe], 0).astype(input.dtype)
     losses = neg(mul(index_gather(input, safe[:, None], dim=1)[:, 0], w))
     total = reduce_array("sum", w, None, False)
@@ -104,10 +105,15 @@ def nll_loss(
     return (div(loss, total) if reduction == "mean" else loss), w, total
 
 
+nll_loss.fill_grads = False
+
+
 @nll_loss.joint_derivative
 def _nll_rule(
     gs: Any, input_shape: Any, target: Any, result1: Any, result2: Any, reduction: str, ignore_index: int
 ) -> Any:
+    if gs[0] is None:  # the weights depend on no input
+        return None, None, None
     rows, classes = input_shape
     g = div(gs[0], result2) if reduction == "mean" else gs[0]
     row = neg(mul(expand(g, size=(rows,)), result1))

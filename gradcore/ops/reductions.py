@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
+import warnings
 from typing import Any
 
 from .. import dtypes
@@ -50,10 +51,9 @@ def reduce_array(
 ) -> Array:
     """Run a reduction of the table over `dim`; `others` are further inputs of its map, broadcast to `x`."""
     dims = wrap_dims(dim, x.ndim)
-    backend = backend_of(x)
     out = x.dtype if dtype is None else dtype
-    compute = out if dtype is not None and out.kind != "b" else x.dtype
-    return backend.reduce(
+    compute = out if out.kind != "b" else x.dtype
+    return backend_of(x).reduce(
         _REDUCTIONS[reduction], (x, *others), compute, out, x.shape, dims, keepdim, parameters or None
     )
 
@@ -62,7 +62,7 @@ def reduce_array(
 def spread(grad: Array, shape: Shape, dim: Dims, keepdim: bool) -> Array:
     """The gradient of a reduced tensor, broadcast to the `shape` before the reduction (a view)."""
     shape = tuple(shape)
-    if not keepdim and grad.ndim != len(shape):
+    if not keepdim and grad.ndim not in (0, len(shape)):
         grad = grad.reshape(kept_shape(shape, wrap_dims(dim, len(shape))))
     return backend_of(grad).broadcast(grad, shape)
 
@@ -72,14 +72,15 @@ def _float_out(op: str, x: Array, dtype: dtypes.dtype | None) -> Any:
     if not d.is_floating_point:
         raise RuntimeError(
             f"{op}(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
-            f"Got: {d.name.capitalize()}; convert it first, as in {op}(x.float())"
+            f"Got: {dtypes.type_name(d.numpy)}; convert it first, as in {op}(x.float())"
         )
     return d.numpy
 
 
 def _integers_widen(x: Array, dtype: dtypes.dtype | None) -> Any:
-    d = dtype or dtypes.from_numpy(x.dtype)
-    return (dtypes.int64 if dtype is None and not d.is_floating_point else d).numpy
+    if dtype is not None:
+        return dtype.numpy
+    return x.dtype if x.dtype.kind in "fV" else dtypes.int64.numpy
 
 
 @array_op
@@ -162,6 +163,12 @@ def _var_scale(shape: Any, dim: Dims, correction: float) -> float:
 def var_dim(input: Array, dim: Dims, correction: float, keepdim: bool) -> Array:
     """The variance over `dim`, in two passes: squared distances from the mean, over `count - correction`."""
     dtype = _float_out("var", input, None)
+    if _count(input.shape, dim) <= correction:
+        warnings.warn(
+            "var(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor (input numel "
+            "divided by output numel).",
+            stacklevel=2,
+        )
     average = reduce_array("mean", input, dim, True, dtype=dtype)
     return reduce_array("var", input, dim, keepdim, average, dtype=dtype, correction=correction)
 

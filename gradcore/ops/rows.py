@@ -12,11 +12,13 @@ from .dims import wrap_dim
 from .functions import exp
 from .reductions import reduce_array
 from .reductions import sum as sum_op
-from .shape import expand, unsqueeze
+from .shape import unsqueeze
 
 
 def _as_rows(x: Array, dim: int) -> Array:
     """`x` as a C-contiguous matrix whose rows run along `dim`."""
+    if x.ndim == 2 and dim == 1 and x.flags.c_contiguous:
+        return x
     n = x.shape[dim] if x.ndim else 1
     moved = backend_of(x).xp.moveaxis(x, dim, -1) if x.ndim else x
     rows = moved.reshape(x.size // n if n else 0, n)
@@ -24,6 +26,8 @@ def _as_rows(x: Array, dim: int) -> Array:
 
 
 def _from_rows(rows: Array, shape: tuple[int, ...], dim: int) -> Array:
+    if rows.shape == shape:
+        return rows
     if not shape:
         return rows.reshape(())
     moved = shape[:dim] + shape[dim + 1 :] + (shape[dim],)
@@ -92,6 +96,9 @@ def cross_entropy(
     losses, lse, weights = backend.cross_entropy(
         _as_rows(input, 1), target, weight, ignore_index, label_smoothing
     )
+    if weights is None:
+        total = backend.full((), losses.size, lse.dtype)
+        return (losses if reduction == "none" else reduce_array(reduction, losses, None, False)), lse, total
     total = reduce_array("sum", weights, None, False)
     if reduction == "none":
         return losses, lse, total
@@ -99,45 +106,28 @@ def cross_entropy(
     return (div(loss, total) if reduction == "mean" else loss), lse, total
 
 
+cross_entropy.fill_grads = False
+
+
 @cross_entropy.joint_derivative
 def _cross_entropy_rule(
     gs: Any,
-    input: Any,
-    target: Any,
-    weight: Any,
-    result1: Any,
-    result2: Any,
+    input: Array,
+    target: Array,
+    weight: Array | None,
+    result1: Array,
+    result2: Array,
     reduction: str,
     ignore_index: int,
     label_smoothing: float,
 ) -> Any:
+    # On arrays only: a higher derivative is taken of the composite below.
+    backend = backend_of(input)
     g = div(gs[0], result2) if reduction == "mean" else gs[0]
-    grad = cross_entropy_backward(
-        expand(g, size=(input.shape[0],)),
-        input,
-        target,
-        weight,
-        result1,
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
-    )
-    return grad, None, None
-
-
-@array_op(public=False)
-def cross_entropy_backward(
-    grad: Array,
-    input: Array,
-    target: Array,
-    weight: Array | None,
-    lse: Array,
-    ignore_index: int,
-    label_smoothing: float,
-) -> Array:
-    """The gradient of the logits from the gradient of the rows' losses."""
-    return backend_of(grad).cross_entropy_backward(
-        grad, _as_rows(input, 1), target, weight, lse, ignore_index, label_smoothing
-    )
+    if g.ndim == 0:
+        g = backend.broadcast(g, input.shape[:1])
+    rows = _as_rows(input, 1)
+    return backend.cross_entropy_backward(g, rows, target, weight, result1, ignore_index, label_smoothing), None, None
 
 
 @cross_entropy.composite_of

@@ -110,7 +110,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov & Hutter, ICLR 2019), 0.01 by default; options are those of `Adam`."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter, ICLR 2019), 0.01 by default; otherwise as `Adam`."""
 
     def __init__(
         self,

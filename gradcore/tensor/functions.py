@@ -6,9 +6,8 @@ written here in terms of the ops.
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import dtypes
 from ..autograd.inplace import apply_inplace, copy_values
@@ -20,40 +19,44 @@ from ..ops import arithmetic as A
 from ..ops import linalg as L
 from ..ops import reductions as R
 from ..ops import rows, shape
+from ..ops.core import make_functions
 from ..ops.dims import wrap_dim
 
 Function = Callable[..., Any]
 
 
-# The functions to put behind Python's operators: of positional arguments only, which is one call less on the way.
-OPERATORS: dict[str, Function] = {}
-
-
-def _make(op: Op) -> Function:
-    fast = elementwise_function(op) if isinstance(op, Elementwise) else None
-    if fast is None:
-        return op.function_of(apply)  # type: ignore[no-any-return]
-    OPERATORS[op.name] = fast
+def _runner(op: Op) -> Any:
+    """What an op's function calls: the short way for elementwise ops without attributes, made on first use."""
+    if not isinstance(op, Elementwise) or op.promote == "integral":  # integers have no use for a short way for floats
+        return apply
     attributes = {n: op.defaults[n] for n in op.parameters if n not in op.inputs}
 
-    def run(op: Op, inputs: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
-        return fast(*inputs) if attrs == attributes else apply(op, inputs, attrs)
+    def run(op: Any, inputs: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
+        if attrs == attributes:
+            fast = elementwise_function(op)
+            if fast is not None:
+                return fast(*inputs)
+        return apply(op, inputs, attrs)
 
-    return op.function_of(run)  # type: ignore[no-any-return]
-
-
-def _make_inplace(op: Op) -> Function:
-    function = op.function_of(apply_inplace, f"{op.name}_")
-    function.__doc__ = f"`{op.name}` in place: the tensor is changed and returned."
-    return function  # type: ignore[no-any-return]
+    return run
 
 
-FUNCTIONS: dict[str, Function] = {
-    name: _make(op) for name, op in REGISTRY.items() if op.public and (op.methods or not isinstance(op, Elementwise))
-}
-FUNCTIONS["where"] = _make(A.where)
-METHODS: dict[str, Function] = {m: FUNCTIONS[n] for n, op in REGISTRY.items() for m in op.methods if m == n and n in FUNCTIONS}
-METHODS.update({m: _make_inplace(op) for op in REGISTRY.values() for m in op.methods if m.endswith("_")})
+def _derived() -> tuple[dict[str, Function], dict[str, Function]]:
+    """The functions and methods that follow from the registry."""
+    public = [op for op in REGISTRY.values() if op.public and (op.methods or not isinstance(op, Elementwise))]
+    inplace = [(op, m) for op in REGISTRY.values() for m in op.methods if m.endswith("_")]
+    made = make_functions(
+        [(op, op.name, _runner(op)) for op in public] + [(op, m, apply_inplace) for op, m in inplace]
+    )
+    functions = dict(zip([op.name for op in public], made))
+    methods = {m: functions[op.name] for op in public for m in op.methods if m == op.name}
+    for (op, m), function in zip(inplace, made[len(public) :]):
+        function.__doc__ = f"`{op.name}` in place: the tensor is changed and returned."
+        methods[m] = function
+    return functions, methods
+
+
+FUNCTIONS, METHODS = _derived()
 
 _add, _div, _sum, _matmul = (FUNCTIONS[n] for n in ("add", "div", "sum", "matmul"))
 
@@ -103,9 +106,10 @@ def _rounded(input: Any, other: Any, rounding_mode: str) -> Any:
             "div expected rounding_mode to be one of None, 'trunc', or 'floor' "
             f"but found '{rounding_mode}'"
         )
-    result = FUNCTIONS["trunc"](_div(input, other))
-    kinds = [x.dtype for x in (input, other) if isinstance(x, Variable)]  # type: ignore[attr-defined]
-    return result if any(k.is_floating_point for k in kinds) or isinstance(other, float) else result.to(kinds[0])
+    if result_type(input, other).is_floating_point:
+        return FUNCTIONS["trunc"](_div(input, other))
+    down = FUNCTIONS["floor_divide"](input, other)
+    return down + ((down < 0) & (down * other != input))
 
 
 @function
@@ -140,12 +144,25 @@ METHODS["where"] = lambda self, condition, other: where(condition, self, other)
 
 
 # ---------------------------------------------------------------- reductions
-max_result = namedtuple("max", ["values", "indices"])
-min_result = namedtuple("min", ["values", "indices"])
+class ReturnType(NamedTuple):
+    """What `max(dim)` and `min(dim)` return: `(values, indices)`."""
+
+    values: Any
+    indices: Any
+
+
+class max_result(ReturnType):
+    def __repr__(self) -> str:
+        return f"gradcore.return_types.max(\nvalues={self.values!r},\nindices={self.indices!r})"
+
+
+class min_result(ReturnType):
+    def __repr__(self) -> str:
+        return f"gradcore.return_types.min(\nvalues={self.values!r},\nindices={self.indices!r})"
 
 
 def _extreme(name: str, everything: Op, along: Op, pairwise: str, result: Any) -> None:
-    _along = along.function_of(apply, name)
+    (_along,) = make_functions([(along, name, apply)])
 
     def extreme(input: Any, *args: Any, **kwargs: Any) -> Any:
         first = args[0] if args else kwargs.get("dim", kwargs.get("other"))

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from .creation import zeros_like
+
 
 def zero_gradients(tensors: Iterable[Any], set_to_none: bool) -> None:
-    """Drop the gradients of `tensors`, or fill them with zeros, cut from the graph that made them."""
+    """Drop the gradients of `tensors`, or make them zeros, without history."""
     for t in tensors:
         gradient = t._grad
         if gradient is None:
             continue
         if set_to_none:
             t._grad = None
+        elif gradient._node is not None:
+            # Made under create_graph: its memory may belong to the graph.
+            t._grad = zeros_like(gradient)
         else:
-            gradient.detach_().requires_grad_(False).zero_()
+            gradient.requires_grad_(False).zero_()

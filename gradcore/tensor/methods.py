@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from ..autograd.inplace import apply_inplace, copy_values
-from ..autograd.tape import apply
+from ..autograd.tape import apply, elementwise_function
 from ..autograd.variable import Variable
 from ..backends import backend_of, is_array
-from ..ops import indexing
+from ..ops import REGISTRY, Elementwise, indexing
 from . import creation, functions
-from .functions import FUNCTIONS, METHODS, OPERATORS
+from .functions import FUNCTIONS, METHODS
 from .tensor import Tensor
 
 for _name, _function in METHODS.items():
@@ -23,11 +23,17 @@ Tensor.mT = property(lambda self: self.transpose(-2, -1), doc="The tensor with i
 
 
 # ---------------------------------------------------------------- operators
-def _reflected(name: str, f: Any) -> Any:
-    def operator(self: Any, other: Any) -> Any:
-        return f(other, self)
+def _reflected(f: Any) -> Any:
+    return lambda self, other: f(other, self)
 
-    operator.__name__ = name
+
+def _equality(f: Any) -> Any:
+    def operator(self: Any, other: Any) -> Any:
+        try:
+            return f(self, other)
+        except TypeError:  # None, a string, ...: neither equal nor an error
+            return NotImplemented
+
     return operator
 
 
@@ -44,16 +50,33 @@ _BINARY = {
     "or": "bitwise_or",
     "xor": "bitwise_xor",
 }
+
+
+def _operator(slot: str, name: str, change: Any = None) -> None:
+    """Put an op behind `__slot__`. The short way of an elementwise op is made when it is first used."""
+    op = REGISTRY[name]
+
+    def first(*operands: Any) -> Any:
+        fast = elementwise_function(op) if isinstance(op, Elementwise) and op.promote != "integral" else None
+        function = fast or FUNCTIONS[name]
+        function = change(function) if change is not None else function
+        setattr(Tensor, f"__{slot}__", function)
+        return function(*operands)
+
+    setattr(Tensor, f"__{slot}__", first)
+
+
 for _symbol, _name in _BINARY.items():
-    _f = OPERATORS.get(_name, FUNCTIONS[_name])
-    setattr(Tensor, f"__{_symbol}__", _f)
-    setattr(Tensor, f"__r{_symbol}__", _reflected(f"__r{_symbol}__", _f))
+    _operator(_symbol, _name)
+    _operator(f"r{_symbol}", _name, _reflected)
     if f"{_name}_" in METHODS:
         setattr(Tensor, f"__i{_symbol}__", METHODS[f"{_name}_"])
-for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
-    setattr(Tensor, f"__{_name}__", OPERATORS[_name])
+for _name in ("lt", "le", "gt", "ge"):
+    _operator(_name, _name)
+for _name in ("eq", "ne"):
+    _operator(_name, _name, _equality)
 for _symbol, _name in {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}.items():
-    setattr(Tensor, f"__{_symbol}__", OPERATORS[_name])
+    _operator(_symbol, _name)
 Tensor.__pos__ = lambda self: self  # type: ignore[attr-defined]
 Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]
 

@@ -392,7 +392,7 @@ class Tensor(Variable):
         return out
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        host = np.ascontiguousarray(backend_of(self._array).to_host(self._array))
+        host = np.asarray(backend_of(self._array).to_host(self._array), order="C")
         return _rebuild, (type(self), host, str(self.device), self._requires_grad and self._node is None)
 
     # -- elsewhere

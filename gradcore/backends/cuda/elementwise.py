@@ -12,7 +12,7 @@ from ...expr import Program
 from ..base import Array, Number
 from .compiler import Compiler
 from .emission import InputType, Operands, described, headers, indented, kernel_name, number_types, typed
-from .layout import Access, ElementwisePlan, plan_elementwise
+from .layout import Access, ElementwisePlan, plan_elementwise, vector_width
 from .types import computed, stored
 
 BLOCK = 256
@@ -135,7 +135,7 @@ class Elementwise:
         dtypes = [t for t in types if isinstance(t, np.dtype)]
         if plan is None:
             widest = max(d.itemsize for d in (*dtypes, *out_dtypes))
-            access, flat, rank, wide = Access("v" * len(dtypes), 16 // widest if aligned else 1), True, 1, False
+            access, flat, rank, wide = Access("v" * len(dtypes), vector_width(widest) if aligned else 1), True, 1, False
         else:
             access, flat, rank, wide = plan.access, plan.flat, plan.rank, plan.wide
         # Two to four loads of a thread in flight hide memory's latency; more would cost registers.

@@ -13,6 +13,8 @@ Ints = tuple[int, ...]
 # Below 2**31 by what a loop's step may add to an index.
 INDEX_LIMIT = 2**31 - 2**14
 VECTOR_BYTES = 16
+# Elements of a vector: more than eight bytes of a one-byte type would cost too many registers.
+LONGEST_VECTOR = 8
 
 
 def broadcast_strides(shape: Ints, strides: Ints, itemsize: int, target: Ints) -> Ints:
@@ -68,6 +70,11 @@ def pack(sizes: Sequence[int], strides: Sequence[Sequence[int]], wide: bool) -> 
     return words.view(np.dtype((np.void, words.nbytes)))
 
 
+def vector_width(widest: int) -> int:
+    """How many elements a vector has, given the largest itemsize that moves with it."""
+    return min(LONGEST_VECTOR, VECTOR_BYTES // widest)
+
+
 def padded(sizes: Ints, strides: tuple[Ints, ...]) -> tuple[Ints, tuple[Ints, ...]]:
     """The same layout with one dimension of size 1 where it had none: kernels need a rank of at least 1."""
     return (sizes, strides) if sizes else ((1,), tuple((0,) for _ in strides))
@@ -93,7 +100,7 @@ def access(
     `inner` are the operands' strides along the axis, `outer` their other strides, `size` the axis's length, `widest`
     the largest itemsize, `aligned` whether every pointer is a multiple of 16 bytes.
     """
-    width = VECTOR_BYTES // widest
+    width = vector_width(widest)
     uniform = [i == 0 and not any(o) for i, o in zip(inner, outer)]
     vector = (
         aligned
@@ -133,7 +140,7 @@ def plan_elementwise(
     sizes, strides_ = padded(*collapse(shape, strides))
     inner = [s[-1] for s in strides_]
     if len(sizes) == 1 and all(i in (0, 1) for i in inner):
-        width = VECTOR_BYTES // widest if aligned else 1
+        width = vector_width(widest) if aligned else 1
         # A single element is read at its own place, whatever its stride.
         patterns = "".join("u" if i == 0 else "v" for i in inner)
         return ElementwisePlan(Access(patterns, width), True, 1, False, n, None)

@@ -10,7 +10,7 @@ import numpy as np
 from ..base import Array
 from . import sources
 from .compiler import Compiler
-from .layout import VECTOR_BYTES
+from .layout import vector_width
 from .types import computed, half_header, scalar, stored, wide
 
 CHUNK = 8192
@@ -108,7 +108,7 @@ class Optimizers:
         found = self._kernels.get(key)
         if found is None:
             ctype = computed(wide(param))
-            width = VECTOR_BYTES // max(d.itemsize for d in dtypes)
+            width = vector_width(max(d.itemsize for d in dtypes))
             prologue = (
                 half_header(dtypes)
                 + settings

@@ -120,8 +120,7 @@ class Reduce:
                 types.append(bool if isinstance(x, bool) else float)
         widest = max((a.dtype.itemsize for a in arrays), default=8)
         operands = tuple((a.shape, a.strides, a.dtype.itemsize) for a in arrays)
-        # A vector of the narrowest types would take too many accumulators: eight are enough.
-        plan = plan_reduce(shape, axes, operands, max(widest, 2), addresses & 15 == 0, True, wide_index, splits)
+        plan = plan_reduce(shape, axes, operands, widest, addresses & 15 == 0, True, wide_index, splits)
         key = (reduction, compute, out_dtype, *types, plan.variant)
         kernel = self._kernels.get(key)
         if kernel is None:

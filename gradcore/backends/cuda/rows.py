@@ -11,7 +11,7 @@ from ..base import Array
 from . import sources
 from .compiler import Compiler
 from .errors import ErrorWord
-from .layout import VECTOR_BYTES
+from .layout import VECTOR_BYTES, vector_width
 from .types import INT64, computed, half_header, scalar, stored, wide
 
 BLOCK = 256
@@ -20,9 +20,9 @@ LARGEST_BLOCK = 1024
 STREAMING_BLOCK = 512
 
 
-def vector_width(columns: int, arrays: Sequence[Array]) -> int:
+def row_width(columns: int, arrays: Sequence[Array]) -> int:
     """How many neighbours of a row may be read at once from all the arrays: 1 where rows or pointers are unaligned."""
-    width = VECTOR_BYTES // max(a.dtype.itemsize for a in arrays)
+    width = vector_width(max(a.dtype.itemsize for a in arrays))
     aligned = all(a.data.ptr % VECTOR_BYTES == 0 for a in arrays)
     return width if aligned and columns % width == 0 else 1
 
@@ -79,8 +79,8 @@ class Rows:
         longest: int | None,
     ) -> None:
         rows, columns = arrays[0].shape
-        width = vector_width(columns, arrays)
-        threads, per_thread = _held(columns, most // 2 if compute.itemsize == 8 else most)
+        width = row_width(columns, arrays)
+        threads, per_thread = _held(columns, width, most // 2 if compute.itemsize == 8 else most)
         fits = columns <= (threads * per_thread if longest is None else longest)
         if not fits:
             threads = STREAMING_BLOCK
@@ -110,7 +110,7 @@ class Rows:
         loss = self._empty((rows,), logits.dtype)
         lse, row_weight = self._empty((rows,), compute), self._empty((rows,), compute)
         if rows:
-            width = vector_width(columns, (logits,))
+            width = row_width(columns, (logits,))
             kernel = self._cross_entropy(logits, weight, label_smoothing, width)[0]
             number = scalar(computed(compute))
             grid, block = geometry(rows, _threads(columns, width))
@@ -136,7 +136,7 @@ class Rows:
         rows, columns = logits.shape
         dx = self._empty(logits.shape, logits.dtype)
         if dx.size:
-            width = vector_width(columns, (logits, dx))
+            width = row_width(columns, (logits, dx))
             kernel = self._cross_entropy(logits, weight, label_smoothing, width)[1]
             number = scalar(computed(logits.dtype))
             grid, block = geometry(rows, _threads(columns, width))
@@ -177,12 +177,12 @@ def _threads(columns: int, width: int) -> int:
     return min(max(8, power_of_two(-(-columns // (4 * width)))), STREAMING_BLOCK)
 
 
-def _held(columns: int, most: int) -> tuple[int, int]:
+def _held(columns: int, width: int, most: int) -> tuple[int, int]:
     """(threads, elements for each) that hold a row in registers, `most` in a thread; the largest if none can."""
     # Short rows: a warp at most, with few elements in a thread.
     per_thread = 8 if columns <= 256 else most
     threads = max(8, power_of_two(-(-columns // per_thread)))
-    if threads < LARGEST_BLOCK:
+    if threads <= STREAMING_BLOCK:
         return threads, per_thread
-    # The largest block has 64 registers for a thread: some must be left for addresses.
-    return LARGEST_BLOCK, most // 4 * 3
+    # The largest block has 64 registers for a thread: some must be left for addresses, more without vectors.
+    return (LARGEST_BLOCK, most // 4 * 3) if width > 1 else (STREAMING_BLOCK, most)

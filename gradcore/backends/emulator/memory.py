@@ -60,13 +60,13 @@ class DeviceMemory:
         _live[self.address] = nbytes
 
     # The globals it needs are bound as defaults, as they may be gone when the interpreter shuts down.
-    def __del__(self, live: dict[int, int] = _live, guards: dict[int, bytes] = _GUARDS) -> None:
+    def __del__(self, live: dict[int, int] = _live, guards: dict[int, bytes] = _GUARDS, margin: int = GUARD_BYTES) -> None:
         if live.pop(getattr(self, "address", -1), None) is None:
             return
         raw, offset, end = self.raw, self.offset, self.offset + self.nbytes
         guard = guards[self.fill]
-        before = raw[offset - GUARD_BYTES : offset].tobytes() == guard
-        after = raw[end : end + GUARD_BYTES].tobytes() == guard
+        before = raw[offset - margin : offset].tobytes() == guard
+        after = raw[end : end + margin].tobytes() == guard
         if not (before and after):
             where = "after" if before else "before"
             _pending_errors.append(f"the memory {where} an array of {self.nbytes} bytes was overwritten while it lived")

@@ -243,7 +243,10 @@ class ModuleDict(Module):
 
 
 class ParameterList(Module):
-    """A list of parameters, registered with the module that holds it; tensors are made parameters, other values kept."""
+    """A list of parameters, registered with the module that holds it.
+
+    Tensors are made parameters; other values are kept as they are.
+    """
 
     def __init__(self, values: Iterable[Any] | None = None):
         super().__init__()

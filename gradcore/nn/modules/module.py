@@ -19,7 +19,7 @@ M = TypeVar("M", bound="Module")
 _hook_ids = itertools.count()
 
 
-class IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
+class _IncompatibleKeys(namedtuple("_IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
     """What `load_state_dict` returns: names the state lacked, and names the module lacks."""
 
     __slots__ = ()
@@ -120,7 +120,9 @@ class Module:
             return args, kwargs
         if isinstance(changed, tuple) and len(changed) == 2:
             return changed
-        raise RuntimeError(f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {changed}.")
+        raise RuntimeError(
+            f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {changed}."
+        )
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
@@ -199,13 +201,13 @@ class Module:
     def _forget(self, name: str) -> None:
         """Make room for a parameter or module: drop whatever else has its name."""
         for registered in (self.__dict__, self._buffers, self._modules):
-            registered.pop(name, None)  # type: ignore[attr-defined]
+            registered.pop(name, None)
         self._non_persistent_buffers_set.discard(name)
 
     def __delattr__(self, name: str) -> None:
         for registered in (self._parameters, self._buffers, self._modules):
             if name in registered:
-                del registered[name]  # type: ignore[attr-defined]
+                del registered[name]
                 self._non_persistent_buffers_set.discard(name)
                 return
         object.__delattr__(self, name)
@@ -274,7 +276,7 @@ class Module:
             found = getattr(found, name)
             if not isinstance(found, Module):
                 raise AttributeError(f"`{name}` is not an nn.Module")
-        return found  # type: ignore[no-any-return]
+        return found
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter of the dotted name `target`. AttributeError if there is none."""
@@ -288,7 +290,7 @@ class Module:
         owner, name, found = self._member(target)
         if name not in owner._buffers:
             raise AttributeError(f"`{name}` is not a buffer")
-        return found  # type: ignore[no-any-return]
+        return found
 
     def _member(self, target: str) -> tuple[Module, str, Any]:
         path, _, name = target.rpartition(".")
@@ -489,7 +491,7 @@ class Module:
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> IncompatibleKeys:
+    ) -> _IncompatibleKeys:
         """Copy a state into the parameters and buffers, converting dtypes and moving between devices.
 
         If anything is wrong, the module stays as it was.
@@ -526,7 +528,7 @@ class Module:
         with no_grad():
             for module, name, value in found:
                 module._load(name, value, assign)
-        return IncompatibleKeys(missing, unexpected)
+        return _IncompatibleKeys(missing, unexpected)
 
     def _match_state(
         self,
