@@ -16,14 +16,15 @@ class device:
     type: str
     index: int | None
 
-    def __init__(self, spec: str | device | int, index: int | None = None):
+    def __init__(self, type: str | device | int, index: int | None = None):
+        spec = type
         if isinstance(spec, device):
             self.type, self.index = spec.type, spec.index
             return
         if isinstance(spec, int):
             spec = f"cuda:{spec}"
         if not isinstance(spec, str):
-            raise TypeError(f"device(): argument 'type' must be str, not {type(spec).__name__}")
+            raise TypeError(f"device(): argument 'type' must be str, not {spec.__class__.__name__}")
         name, _, number = spec.partition(":")
         if name not in ("cpu", "cuda") or (number and not number.isdigit()) or spec.endswith(":"):
             raise RuntimeError(
@@ -46,3 +47,7 @@ class device:
     def __repr__(self) -> str:
         index = "" if self.index is None else f", index={self.index}"
         return f"device(type='{self.type}'{index})"
+
+
+# What functions take for a device.
+DeviceLike = device | str | int

@@ -123,6 +123,23 @@ def promote_types(a: dtype, b: dtype) -> dtype:
     return from_numpy(np.promote_types(a.numpy, b.numpy))
 
 
+# Python's types as PyTorch takes them for dtypes.
+_PYTHON: dict[Any, dtype] = {bool: bool_, int: int64, float: float64}
+
+
+def given(op: str, d: Any) -> dtype | None:
+    """The argument `dtype` of `op`; None stays None, and Python's bool, int and float stand for dtypes too.
+
+    Raises TypeError for anything else.
+    """
+    if d is None or d.__class__ is dtype:
+        return d
+    try:
+        return _PYTHON[d]
+    except (KeyError, TypeError):
+        raise TypeError(f"{op}(): argument 'dtype' must be gradcore.dtype, not {type(d).__name__}") from None
+
+
 def of_number(value: bool | int | float) -> dtype:
     """The dtype that a Python number brings into promotion."""
     if isinstance(value, bool):
@@ -159,6 +176,14 @@ _TYPE_NAMES = {
     float32: "Float",
     float64: "Double",
 }
+
+
+def of_type_name(name: str) -> dtype:
+    """The dtype of a tensor type such as `gradcore.FloatTensor` or `gradcore.cuda.LongTensor`."""
+    for d, camel in _TYPE_NAMES.items():
+        if name.endswith(f".{camel}Tensor"):
+            return d
+    raise ValueError(f"invalid type: '{name}'")
 
 
 def type_name(numpy: Any) -> str:

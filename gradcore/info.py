@@ -64,7 +64,7 @@ def _python() -> Rows:
 
 
 def _packages() -> Rows:
-    for name in ("numpy", "ml_dtypes", "safetensors"):
+    for name in ("numpy", "ml_dtypes"):
         yield name, _installed(name) or "not installed"
     for name in ("nvmath-python", "torch"):
         if version := _installed(name):

@@ -46,11 +46,13 @@ struct Update {
   }
 };
 
-// `weight_decay` is what is added to the gradient, `shrink` what the parameter is multiplied by: one of them has no effect.
+// `weight_decay` is what is added to the gradient, `shrink` what the parameter is multiplied by: one of them has no
+// effect.
 extern "C" __global__ void __launch_bounds__(256)
-    adam(const unsigned long long *__restrict__ table, const int tensors, const A step_size, const A rate1,
-         const A beta2, const A rate2, const A root, const A eps, const A weight_decay, const A shrink, const A sign) {
-  const Chunk chunk = find_chunk(table, tensors, AMSGRAD ? 5 : 4);
+    adam(const unsigned long long *__restrict__ addresses, const long long *__restrict__ chunks, const int tensors,
+         const A step_size, const A rate1, const A beta2, const A rate2, const A root, const A eps,
+         const A weight_decay, const A shrink, const A sign) {
+  const Chunk chunk = find_chunk(addresses, chunks, tensors, AMSGRAD ? 5 : 4);
   const Update update = {chunk.array<P>(0), chunk.array<G>(1), chunk.array<S>(2), chunk.array<S>(3),
                          AMSGRAD ? chunk.array<S>(4) : nullptr,
                          step_size, rate1, beta2, rate2, root, eps, weight_decay, shrink, sign};

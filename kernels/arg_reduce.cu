@@ -1,9 +1,10 @@
 // The extreme value along an axis, and the position of the first element that has it; NaN counts as the extreme.
 //
-// A reduction (reduce.cuh) of pairs (value, position): of two, the more extreme value wins, and of equal values the earlier
-// position, so the order of combination does not matter.
+// A reduction (reduce.cuh) of pairs (value, position): of two, the more extreme value wins, and of equal values the
+// earlier position, so the order of combination does not matter.
 //
-// Given by the launcher: T, the element type; A, the type it is compared in; KEPT, the rank of the kept dimensions; Index; LARGEST, true for the maximum.
+// Given by the launcher: T, the element type; A, the type it is compared in; KEPT, the rank of the kept dimensions;
+// Index; LARGEST, true for the maximum.
 // Bytes moved: the array once, a value and a position for each output.
 #include "reduce.cuh"
 

@@ -4,12 +4,12 @@
 //   loss = (1 - e) w_t (lse - x_t) + e / C sum_c w_c (lse - x_c)          0 where the target t is ignored
 //   dx_c = g ((a + b W) p_c - a [c = t] - b w_c)    p_c = exp(x_c - lse), W = sum_c w_c, a = (1 - e) w_t, b = e / C
 //
-// Layout: logits are contiguous rows of C columns. blockDim.x threads share a row (group.cuh) and run along it in vectors of
-// VEC elements. Forward keeps a running maximum and sum (rows.cuh), so a row of any length is read once; backward computes
-// the probabilities again from lse.
+// Layout: logits are contiguous rows of C columns. blockDim.x threads share a row (group.cuh) and run along it in
+// vectors of VEC elements. Forward keeps a running maximum and sum (rows.cuh), so a row of any length is read once;
+// backward computes the probabilities again from lse.
 //
-// Given by the launcher: T, the logits' type; W, the weights' type; A, the type computed in; VEC; WEIGHTED and SMOOTHED.
-// A target out of range is reported (error.cuh) and its row treated as ignored.
+// Given by the launcher: T, the logits' type; W, the weights' type; A, the type computed in; VEC; WEIGHTED and
+// SMOOTHED. A target out of range is reported (error.cuh) and its row treated as ignored.
 // Bytes moved: forward the logits once; backward the logits and their gradient once.
 #include "error.cuh"
 #include "rows.cuh"

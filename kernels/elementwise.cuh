@@ -6,9 +6,9 @@
 //   flat       every operand is contiguous, or one single element: the offset is the index.
 //   strided    operands broadcast or are views: a Layout gives each operand's offset for every vector of the output.
 //
-// Work is cut into vectors of VEC elements, at most 16 bytes of the widest operand, and a thread takes UNROLL vectors, a
-// block's width apart: neighbouring threads touch neighbouring vectors, and all loads of a thread are in flight together.
-// VEC is 1 where a pointer is not aligned to a vector or an operand's innermost dimension is strided.
+// Work is cut into vectors of VEC elements, at most 16 bytes of the widest operand, and a thread takes UNROLL vectors,
+// a block's width apart: neighbouring threads touch neighbouring vectors, and all loads of a thread are in flight
+// together. VEC is 1 where a pointer is not aligned to a vector or an operand's innermost dimension is strided.
 //
 // Bytes moved: each operand once, each output once; an operand that broadcasts is read again from cache.
 #pragma once

@@ -1,8 +1,8 @@
 // The error word: how a kernel reports a bad index without harming anything.
 //
-// The first report of all launches since the word was last read wins; the host reads it when it next waits for the device,
-// raises IndexError, and clears the word. A kernel that meets a bad index reports it and touches no memory with it, so the
-// device's context stays usable.
+// The first report of all launches since the word was last read wins; the host reads it when it next waits for the
+// device, raises IndexError, and clears the word. A kernel that meets a bad index reports it and touches no memory with
+// it, so the device's context stays usable.
 #pragma once
 
 namespace gc {

@@ -1,8 +1,8 @@
 // Combining values across the threads that share a row.
 //
-// A block is blockDim.x threads along a row times blockDim.y rows; blockDim.x is a power of two and the block a multiple of
-// 32 threads, so a group of up to 32 threads lies in one warp. Values meet in the same order in every run, and, where the
-// operation commutes, every thread of the group gets the same bits.
+// A block is blockDim.x threads along a row times blockDim.y rows; blockDim.x is a power of two and the block a
+// multiple of 32 threads, so a group of up to 32 threads lies in one warp. Values meet in the same order in every run,
+// and, where the operation commutes, every thread of the group gets the same bits.
 #pragma once
 
 namespace gc {

@@ -1,6 +1,7 @@
 // Are all indices of an array within -size <= index < size?
 //
-// Layout: `index` is contiguous; a grid-stride loop reads it once, and the first thread that finds a bad index reports it.
+// Layout: `index` is contiguous; a grid-stride loop reads it once, and the first thread that finds a bad index reports
+// it.
 // Bytes moved: 8 for each index.
 #include "error.cuh"
 

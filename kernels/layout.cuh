@@ -1,8 +1,8 @@
 // From a linear index to the offsets of several operands: the shape and the strides are arguments of the kernel.
 //
 // Dimensions are merged on the host as far as possible, so RANK is small. The index is taken apart from the innermost
-// dimension outwards, once for all operands: index = (((i0 * size1) + i1) * size2 + i2) ...; offset = sum of i_d * stride_d.
-// Offsets are in elements, and negative where a stride is.
+// dimension outwards, once for all operands: index = (((i0 * size1) + i1) * size2 + i2) ...; offset = sum of i_d *
+// stride_d. Offsets are in elements, and negative where a stride is.
 //
 // Division by a size known only at run time is a multiplication: with s = ceil(log2 d) and
 // m = floor(2^32 (2^s - d) / d) + 1,  n / d = (mulhi(n, m) + n) >> s  for all n < 2^31

@@ -85,7 +85,8 @@ GC_UNARY(atanh, atanhf, atanh)
 __device__ __forceinline__ float atan2(float a, float b) { return ::atan2f(a, b); }
 __device__ __forceinline__ double atan2(double a, double b) { return ::atan2(a, b); }
 
-// ---------------------------------------------------------------- rounding (round: to even); integers are round already
+// ---------------------------------------------------------------- rounding (round: to even); integers are round
+// already
 GC_UNARY(floor, floorf, floor)
 GC_UNARY(ceil, ceilf, ceil)
 GC_UNARY(round, rintf, rint)
@@ -134,8 +135,8 @@ __device__ __forceinline__ T bitwise_not(T x) { return T(~x); }
 template <>
 __device__ __forceinline__ bool bitwise_not<bool>(bool x) { return !x; }
 
-// ---------------------------------------------------------------- division: the quotient rounded down, and what is left
-// The remainder has the divisor's sign (Python, PyTorch). Integers divided by zero give 0, as in NumPy.
+// ---------------------------------------------------------------- division: the quotient rounded down, and what is
+// left The remainder has the divisor's sign (Python, PyTorch). Integers divided by zero give 0, as in NumPy.
 __device__ __forceinline__ float fmod(float a, float b) { return ::fmodf(a, b); }
 __device__ __forceinline__ double fmod(double a, double b) { return ::fmod(a, b); }
 template <class T>

@@ -1,8 +1,9 @@
 // One launch over many tensors: the optimizers update every parameter of a model at once.
 //
-// Layout: a table of 64-bit words describes the tensors: their sizes; their addresses, for each kind of array (parameter,
-// gradient, state ...) in turn; then, for each block of the grid, which tensor it works on and from which element. A block
-// updates CHUNK elements, in vectors of VEC where all of a tensor's addresses are aligned.
+// Layout: two tables of 64-bit words describe the tensors. `addresses`: where they lie, for each kind of array (parameter,
+// gradient, state ...) in turn; it changes where gradients move. `chunks`: the tensors' sizes; then, for each block of the
+// grid, which tensor it works on and from which element; it stays. A block updates CHUNK elements, in vectors of VEC where
+// all of a tensor's addresses are aligned.
 #pragma once
 #include "math.cuh"
 #include "types.cuh"
@@ -21,11 +22,12 @@ struct Chunk {
   }
 };
 
-__device__ __forceinline__ Chunk find_chunk(const unsigned long long *table, int tensors, int kinds) {
-  const unsigned long long *chunk = table + (kinds + 1LL) * tensors + 2LL * blockIdx.x;
+__device__ __forceinline__ Chunk find_chunk(const unsigned long long *addresses, const long long *chunks, int tensors,
+                                            int kinds) {
+  const long long *chunk = chunks + tensors + 2LL * blockIdx.x;
   const int tensor = static_cast<int>(chunk[0]);
-  const long long begin = static_cast<long long>(chunk[1]), left = static_cast<long long>(table[tensor]) - begin;
-  const unsigned long long *address = table + tensors + tensor;
+  const long long begin = chunk[1], left = chunks[tensor] - begin;
+  const unsigned long long *address = addresses + tensor;
   unsigned long long bits = 0;
   for (int kind = 0; kind < kinds; kind++) bits |= address[static_cast<long long>(kind) * tensors];
   return Chunk{address, tensors, begin, left < CHUNK ? static_cast<int>(left) : CHUNK, bits % 16 == 0};

@@ -1,9 +1,9 @@
 // Counter-based random numbers: element `index` of draw `offset` of stream `seed` is a pure function of the three.
 //
-// Philox4x32-10 (J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): ten rounds turn a 128-bit
-// counter and a 64-bit key into four random words. key = seed; counter = (index / 4, offset); element `index` takes
-// word index % 4, so a thread that computes four neighbours runs the ten rounds once.
-// Nothing is stored: a backward pass draws the same numbers again.
+// Philox4x32-10 (J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): ten rounds turn a
+// 128-bit counter and a 64-bit key into four random words. key = seed; counter = (index / 4, offset); element `index`
+// takes word index % 4, so a thread that computes four neighbours runs the ten rounds once. Nothing is stored: a
+// backward pass draws the same numbers again.
 #pragma once
 
 namespace gc {

@@ -1,16 +1,16 @@
 // Reductions: out[o] = finish(combine over r of map(x0[o, r], x1[o, r], ...)), in one pass over the operands.
 //
-// The generated parts are two structs. Map: the operands and the expression for one element. Finish: the type accumulated
-// in (Acc), what combines two of them (Combine), and what is done with the result. The operands' dimensions are split into
-// those kept and those reduced, each with its Layout; an element's offset is the sum of both.
+// The generated parts are two structs. Map: the operands and the expression for one element. Finish: the type
+// accumulated in (Acc), what combines two of them (Combine), and what is done with the result. The operands' dimensions
+// are split into those kept and those reduced, each with its Layout; an element's offset is the sum of both.
 //
 //   rows      neighbouring threads run along the reduced dimensions: blockDim.x threads for each output.
 //   columns   neighbouring threads run along the kept dimensions: each thread takes VEC outputs, and blockDim.y threads
 //             share them.
 //
-// Where there are too few outputs to fill the device, blockIdx.y cuts the reduced length into chunks: each leaves a partial
-// result, and reduce_partials combines them in a second launch. There are no atomics, and the cuts depend on the shape
-// alone, so the result is the same in every run and on every device.
+// Where there are too few outputs to fill the device, blockIdx.y cuts the reduced length into chunks: each leaves a
+// partial result, and reduce_partials combines them in a second launch. There are no atomics, and the cuts depend on
+// the shape alone, so the result is the same in every run and on every device.
 //
 // Bytes moved: each operand once, each output once; the partials are a few thousand numbers.
 #pragma once
@@ -28,12 +28,21 @@ struct Sum {
   static __device__ __forceinline__ A identity() { return A(0); }
   template <class A>
   static __device__ __forceinline__ A of(A a, A b) { return A(a + b); }
+  // Integers wrap around: in unsigned arithmetic, where overflow is defined.
+  static __device__ __forceinline__ int of(int a, int b) { return static_cast<unsigned int>(a) + b; }
+  static __device__ __forceinline__ long long of(long long a, long long b) {
+    return static_cast<unsigned long long>(a) + b;
+  }
 };
 struct Prod {
   template <class A>
   static __device__ __forceinline__ A identity() { return A(1); }
   template <class A>
   static __device__ __forceinline__ A of(A a, A b) { return A(a * b); }
+  static __device__ __forceinline__ int of(int a, int b) { return static_cast<unsigned int>(a) * b; }
+  static __device__ __forceinline__ long long of(long long a, long long b) {
+    return static_cast<unsigned long long>(a) * b;
+  }
 };
 struct Max {
   template <class A>

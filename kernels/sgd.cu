@@ -41,9 +41,10 @@ struct Update {
 };
 
 extern "C" __global__ void __launch_bounds__(256)
-    sgd(const unsigned long long *__restrict__ table, const int tensors, const A lr, const A momentum, const A keep,
-        const A weight_decay, const A sign, const bool nesterov, const bool first) {
-  const Chunk chunk = find_chunk(table, tensors, MOMENTUM ? 3 : 2);
+    sgd(const unsigned long long *__restrict__ addresses, const long long *__restrict__ chunks, const int tensors,
+        const A lr, const A momentum, const A keep, const A weight_decay, const A sign, const bool nesterov,
+        const bool first) {
+  const Chunk chunk = find_chunk(addresses, chunks, tensors, MOMENTUM ? 3 : 2);
   const Update update = {chunk.array<P>(0), chunk.array<G>(1), MOMENTUM ? chunk.array<S>(2) : nullptr,
                          lr, momentum, keep, weight_decay, sign, nesterov, first};
   for_each(chunk, update);

@@ -3,16 +3,17 @@
 //   softmax      y = exp(x - m) / s
 //   log-softmax  y = x - m - log s        with m = max(x), s = sum(exp(x - m)) over the row
 //
-// Layout: matrices are contiguous. blockDim.x threads share a row, from 8 to 1024 by the row's length, and each holds up to
-// PER_THREAD of its elements in registers: neighbouring threads hold neighbouring vectors of VEC elements. A row too long
-// for the registers of a block takes two passes (softmax_long); the first keeps a running maximum and sum.
+// Layout: matrices are contiguous. blockDim.x threads share a row, from 8 to 1024 by the row's length, and each holds
+// up to PER_THREAD of its elements in registers: neighbouring threads hold neighbouring vectors of VEC elements. A row
+// too long for the registers of a block takes two passes (softmax_long); the first keeps a running maximum and sum.
 //
-// Given by the launcher: X and Y, the element types; A, the type computed in; VEC; PER_THREAD; BLOCK, the largest block; LOG.
+// Given by the launcher: X and Y, the element types; A, the type computed in; VEC; PER_THREAD; BLOCK, the largest
+// block; LOG.
 // Bytes moved: x and y once; softmax_long reads x twice.
 #include "rows.cuh"
 
-extern "C" __global__ void __launch_bounds__(BLOCK, 1) softmax(const X *__restrict__ x, Y *__restrict__ y,
-                                                            const long long rows, const int columns) {
+extern "C" __global__ void __launch_bounds__(BLOCK, 1)
+    softmax(const X *__restrict__ x, Y *__restrict__ y, const long long rows, const int columns) {
   const long long row = static_cast<long long>(blockIdx.x) * blockDim.y + threadIdx.y;
   x += row * columns;
   y += row * columns;
@@ -58,8 +59,8 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1) softmax(const X *__restri
   }
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK, 1) softmax_long(const X *__restrict__ x, Y *__restrict__ y,
-                                                                 const long long rows, const int columns) {
+extern "C" __global__ void __launch_bounds__(BLOCK, 1)
+    softmax_long(const X *__restrict__ x, Y *__restrict__ y, const long long rows, const int columns) {
   const long long row = static_cast<long long>(blockIdx.x) * blockDim.y + threadIdx.y;
   const int step = blockDim.x * VEC;
   x += row * columns;

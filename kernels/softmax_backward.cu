@@ -12,9 +12,9 @@
 __device__ __forceinline__ A summand(A dy, A y) { return LOG ? dy : dy * y; }
 __device__ __forceinline__ A gradient(A dy, A y, A sum) { return LOG ? dy - gc::exp(y) * sum : y * (dy - sum); }
 
-extern "C" __global__ void __launch_bounds__(BLOCK, 1) softmax_backward(const DY *__restrict__ dy, const Y *__restrict__ y,
-                                                                     DX *__restrict__ dx, const long long rows,
-                                                                     const int columns) {
+extern "C" __global__ void __launch_bounds__(BLOCK, 1)
+    softmax_backward(const DY *__restrict__ dy, const Y *__restrict__ y, DX *__restrict__ dx, const long long rows,
+                     const int columns) {
   const long long row = static_cast<long long>(blockIdx.x) * blockDim.y + threadIdx.y;
   dy += row * columns;
   y += row * columns;
@@ -46,9 +46,9 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 1) softmax_backward(const DY
   }
 }
 
-extern "C" __global__ void __launch_bounds__(BLOCK, 1) softmax_backward_long(const DY *__restrict__ dy,
-                                                                          const Y *__restrict__ y, DX *__restrict__ dx,
-                                                                          const long long rows, const int columns) {
+extern "C" __global__ void __launch_bounds__(BLOCK, 1)
+    softmax_backward_long(const DY *__restrict__ dy, const Y *__restrict__ y, DX *__restrict__ dx,
+                          const long long rows, const int columns) {
   const long long row = static_cast<long long>(blockIdx.x) * blockDim.y + threadIdx.y;
   const int step = blockDim.x * VEC;
   dy += row * columns;

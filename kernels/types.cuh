@@ -1,7 +1,8 @@
 // Element types: conversions between what is stored and what is computed in, and vector loads and stores.
 //
-// A value is stored as T and computed as C: float for __half, __nv_bfloat16 and float. to<C>(x) converts either way, with
-// NumPy's meaning (to bool: is it not zero; to an integer: towards zero). half.cuh adds the two 16-bit float types.
+// A value is stored as T and computed as C: float for __half, __nv_bfloat16 and float. to<C>(x) converts either way,
+// with NumPy's meaning (to bool: is it not zero; to an integer: towards zero). half.cuh adds the two 16-bit float
+// types.
 //
 // A Vec<T, N> is N neighbouring elements, aligned to their total size, at most 16 bytes: load and store are one
 // instruction each, and a warp of 16-byte loads is 512 contiguous bytes.

@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 _LIBRARIES = (("nvidia.cuda_nvrtc", "lib/libnvrtc.so.12"), ("nvidia.cu13", "lib/libnvrtc.so.13"))
@@ -89,7 +89,7 @@ class Nvrtc:
             raise NvrtcError(self._nvrtc.nvrtcGetErrorString(status).decode())
 
 
-@lru_cache(maxsize=None)
+@cache
 def nvrtc() -> Nvrtc:
     """The library, loaded once."""
     return Nvrtc()

@@ -108,7 +108,7 @@ def test_only_small_packages_are_required(wheel):
         metadata = archive.read(f"gradcore-{__version__}.dist-info/METADATA").decode()
     required = [line.split(": ")[1] for line in metadata.splitlines() if line.startswith("Requires-Dist: ")]
     core = {requirement.split(">")[0] for requirement in required if "extra ==" not in requirement}
-    assert core == {"numpy", "ml-dtypes", "safetensors"}
+    assert core == {"numpy", "ml-dtypes"}
 
 
 def test_the_source_distribution_can_be_tested(sdist):

@@ -134,13 +134,14 @@ def test_binary_operations(name: str, oracle: Any) -> None:
         assert_same(*results, where=f"{a} {name} {b}")
 
 
-@pytest.mark.parametrize("name", [n for n in OPERATORS if n not in ("ne", "le", "ge")])
+@pytest.mark.parametrize("name", ["add", "truediv", "floordiv", "mod", "pow", "lt"])
 def test_binary_operations_on_cuda(name: str, _cuda_reason: str | None) -> None:
     if _cuda_reason:
         pytest.skip(f"no CUDA device, real or emulated: {_cuda_reason}")
     function = OPERATORS[name]
-    chosen = [("tensor", "bool"), ("tensor", "uint8"), ("scalar", "int32"), ("tensor", "int64"), ("tensor", "bfloat16")]
-    for a, b in itertools.product(chosen, [*chosen, ("number", 300), ("number", 2.5), ("tensor", "float32")]):
+    left = [("tensor", "uint8"), ("scalar", "int32"), ("tensor", "bfloat16")]
+    right = [("tensor", "bool"), ("tensor", "int64"), ("scalar", "float16"), ("number", 300), ("number", 2.5)]
+    for a, b in itertools.product(left, right):
         here = outcome(lambda: function(make(gc, a, False, "cpu"), make(gc, b, True, "cpu")))
         there = outcome(lambda: function(make(gc, a, False, "cuda"), make(gc, b, True, "cuda")))
         if isinstance(here, Raised) and isinstance(here.error.__context__, ZeroDivisionError):
@@ -199,6 +200,8 @@ def test_unary_operations(name: str, oracle: Any) -> None:
 @pytest.mark.parametrize("name", "sum mean var std prod max min amax amin argmax argmin any all norm".split())
 def test_reductions(name: str, oracle: Any) -> None:
     for dtype, arguments in itertools.product(NAMES, [(), (0,), (0, True)] if name != "norm" else [()]):
+        if name.startswith("arg") and dtype == "bool":
+            continue  # PyTorch refuses
         results = [
             outcome(lambda m=m: getattr(make(m, ("tensor", dtype), False, "cpu"), name)(*arguments)) for m in (gc, oracle)
         ]

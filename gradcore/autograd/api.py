@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Union
 
+from .. import dtypes
 from ..backends import backend_of
+from ..ops.convert import to_copy
 from . import engine
-from .tape import wrap
+from .tape import wants_grad, wrap
 from .variable import Variable
 
 Tensors = Union[Variable, Sequence[Variable]]
@@ -19,10 +22,12 @@ def _sequence(x: Any) -> tuple[Any, ...]:
 
 def _seeds(outputs: Sequence[Variable], grads: Sequence[Any], create_graph: bool) -> list[tuple[Variable, Any]]:
     """Each output with its gradient, checked; ones for scalars where None is given."""
+    if len(grads) != len(outputs):
+        raise RuntimeError(f"got {len(outputs)} tensors and {len(grads)} gradients")
     roots = []
     for i, (out, g) in enumerate(zip(outputs, grads)):
         array = out._array
-        if not out._requires_grad:
+        if not wants_grad(out):
             raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
         if g is None:
             if array.size != 1:
@@ -31,7 +36,7 @@ def _seeds(outputs: Sequence[Variable], grads: Sequence[Any], create_graph: bool
             roots.append((out, wrap(value) if create_graph else value))
             continue
         if not isinstance(g, Variable):
-            raise TypeError(f"gradients can be either Tensors, or None, but got {type(g).__name__}")
+            raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         if g._array.shape != array.shape:
             raise RuntimeError(
                 f"Mismatch in shape: grad_output[{i}] has a shape of gradcore.Size({list(g._array.shape)}) and "
@@ -42,8 +47,9 @@ def _seeds(outputs: Sequence[Variable], grads: Sequence[Any], create_graph: bool
                 f"backward(): gradient {i} is on {backend_of(g._array).device} but its tensor is on "
                 f"{backend_of(array).device}; move the gradient with .to()"
             )
-        value = g._array if g._array.dtype == array.dtype else backend_of(array).astype(g._array, array.dtype)
-        roots.append((out, g if create_graph else value))
+        if g._array.dtype != array.dtype:
+            g = to_copy(g, dtype=dtypes.from_numpy(array.dtype))
+        roots.append((out, g if create_graph else engine.not_ours(g._array)))
     return roots
 
 
@@ -61,15 +67,22 @@ def backward(
     """
     outputs = _sequence(tensors)
     grads = (None,) * len(outputs) if grad_tensors is None else _sequence(grad_tensors)
-    if len(grads) != len(outputs):
-        raise RuntimeError(f"got {len(outputs)} tensors and {len(grads)} gradients")
+    if create_graph:
+        warnings.warn(
+            "Using backward() with create_graph=True will create a reference cycle between the parameter and its "
+            "gradient which can cause a memory leak. We recommend using autograd.grad when creating the graph to avoid "
+            "this. If you have to use this function, make sure to reset the .grad fields of your parameters to None "
+            "after use to break the cycle and avoid the leak.",
+            UserWarning,
+            stacklevel=3,
+        )
     wanted: list[Any] | None = None
     if inputs is not None:
         wanted = list(_sequence(inputs))
         if not wanted:
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
         for i, t in enumerate(wanted):
-            if not t._requires_grad:
+            if not wants_grad(t):
                 raise RuntimeError(f"One of the differentiated Tensors does not require grad (inputs[{i}])")
     engine.run(
         _seeds(outputs, grads, create_graph),
@@ -99,9 +112,11 @@ def grad(
     outs, ins = _sequence(outputs), _sequence(inputs)
     grads = (None,) * len(outs) if grad_outputs is None else _sequence(grad_outputs)
     if materialize_grads and allow_unused is False:
-        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got False.")
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
     for t in ins:
-        if not t._requires_grad:
+        if not wants_grad(t):
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     found = engine.run(
         _seeds(outs, grads, create_graph),

@@ -16,6 +16,7 @@ from .. import dtypes
 from ..backends import backend_of
 from ..ops.broadcast import broadcastable, sum_to
 from ..ops.convert import to_copy
+from ..ops.shape import clone, view
 from .grad_mode import mode
 from .tape import edge_of, wrap
 from .variable import Node, Variable, bump, last_change
@@ -60,7 +61,11 @@ def run(
             leaves = {leaf: g for leaf, g in leaves.items() if id(leaf) in wanted}
             leaves.update({t: captured[target] for t, target in zip(inputs, targets) if target in captured})
         with _accumulate:
-            _store(leaves, create_graph, roots)
+            _store(leaves, create_graph)
+        for leaf in leaves:
+            if leaf._post_hooks:
+                for hook in tuple(leaf._post_hooks.values()):
+                    hook(leaf)
         return None
     finally:
         mode.enabled = before
@@ -210,7 +215,13 @@ def _fit(g: Any, shape: tuple[int, ...], dtype: Any, node: Node, position: int) 
                 f"expected shape compatible with {list(shape)}"
             )
         g = sum_to(g, shape)
-    if (g._array if isinstance(g, Variable) else g).dtype != dtype:
+    given = (g._array if isinstance(g, Variable) else g).dtype
+    if given != dtype:
+        if mode.converted is not None and node.dtype == dtype:
+            mode.converted.append(
+                f"function {node.name()} returned a gradient of dtype {dtypes.from_numpy(given)} at index {position}, "
+                f"expected {dtypes.from_numpy(dtype)}"
+            )
         g = to_copy(g, dtype=dtypes.from_numpy(dtype))
     return g
 
@@ -228,9 +239,9 @@ def _recorded(node: Node, g: Any) -> Sequence[Any]:
         t = wrap(value)
         t._counter = node.counters[k]
         if k >= first:
-            position = plan.outputs[k - first]
-            if value.dtype.kind in "fV":
-                t._node, t._index, t._requires_grad = node, position, True
+            # (Beyond the results come what else was to be watched: index tensors, what a Function saved.)
+            if k - first < len(plan.outputs) and value.dtype.kind in "fV":
+                t._node, t._index, t._requires_grad = node, plan.outputs[k - first], True
         else:
             edge = node.edges[plan.inputs[k]]
             if isinstance(edge, Node):
@@ -253,8 +264,10 @@ def _through_composite(node: Node, composite: Any, gs: Sequence[Any], saved: Seq
     values = dict(zip([op.inputs[p] for p in node.plan.inputs], saved))
     wanted = [i for i, e in enumerate(node.edges) if e is not None]
     for i in wanted:
-        if op.inputs[i] not in values:
-            values[op.inputs[i]] = _placeholder(node, i, backend_of(gs[0]._array))
+        name = op.inputs[i]
+        value = values[name] if name in values else _placeholder(node, i, backend_of(gs[0]._array))
+        # A view, which is nothing else's input: one input may be made from another, or be given twice.
+        values[name] = view(value, shape=value.shape)
     result = composite(**{**op.defaults, **values, **node.attrs})
     targets = [values[op.inputs[i]] for i in wanted]
     found = run([(result, gs[0])], retain_graph=True, create_graph=True, inputs=targets, accumulate=False)
@@ -301,10 +314,10 @@ def _run_hooks(node: Node, g: Any, create_graph: bool) -> Any:
         if values[index] is not None:
             values[index] = apply_hooks(hooks, values[index], create_graph)
     for index, reference in node.extra.retained.items():
-        t = reference()
-        if t is not None and values[index] is not None:
-            array = values[index]._array if create_graph else values[index]
-            t._grad = values[index] if create_graph else wrap(backend_of(array).copy(array))
+        t, g = reference(), values[index]
+        if t is not None and g is not None:
+            g = clone(g if create_graph else wrap(g))
+            t._grad = g if t._grad is None else t._grad + g
     return values if several else values[0]
 
 
@@ -315,39 +328,50 @@ def apply_hooks(hooks: dict[int, Any], g: Any, create_graph: bool) -> Any:
         result = hook(t)
         if result is not None:
             if not isinstance(result, Variable):
-                raise TypeError(f"hook '{_name(hook)}' must return a Tensor or None, got {type(result).__name__}")
+                raise TypeError(
+                    f"expected Variable, but hook returned '{type(result).__name__}' (hook '{_name(hook)}': return a "
+                    "Tensor or None)"
+                )
             if result._array.shape != t._array.shape:
                 raise RuntimeError(f"hook '{_name(hook)}' has changed the size of value")
+            if result._array.dtype != t._array.dtype:
+                was, got = (dtypes.type_name(x._array.dtype) for x in (t, result))
+                raise RuntimeError(
+                    f"hook '{_name(hook)}' has changed the type of value (was gradcore.{was}Tensor got "
+                    f"gradcore.{got}Tensor)"
+                )
             g = result if create_graph else result._array
-    return g
+    # A hook may have kept it.
+    return g if create_graph else not_ours(g)
+
+
+def not_ours(array: Any) -> Any:
+    """`array`, which somebody else may hold, as a view: what is a view is copied, not handed over to `.grad`."""
+    return array[...]
 
 
 def _name(hook: Any) -> str:
     return getattr(hook, "__name__", type(hook).__name__)
 
 
-def _store(targets: dict[Any, Any], create_graph: bool, roots: Sequence[tuple[Variable, Any]]) -> None:
+def _store(leaves: dict[Any, Any], create_graph: bool) -> None:
     """Add the gradients that arrived to `.grad`."""
-    # An array is handed over if nobody else can hold it: not a view, not given by the user, not handed over before.
-    taken = {id(g._array if isinstance(g, Variable) else g) for _, g in roots}
-    for leaf, g in targets.items():
+    taken: set[int] = set()
+    for leaf, g in leaves.items():
         old = leaf._grad
         if create_graph:
-            leaf._grad = g if old is None else _sum(old, g, True)
-        elif old is None or old._requires_grad:
-            if old is not None:
-                g = _sum(old._array, g, False)
-            elif id(g) in taken or g.base is not None or not g.flags.c_contiguous:
+            leaf._grad = clone(g) if old is None else old + g
+        elif old is None:
+            # Handed over if nobody else can hold it.
+            if g.base is not None or id(g) in taken or not g.flags.c_contiguous:
                 g = backend_of(g).copy(g)
             taken.add(id(g))
             leaf._grad = wrap(g)
+        elif old._requires_grad:  # the history of a gradient made under create_graph may need its values
+            leaf._grad = wrap(_sum(old._array, g, False))
         else:
             old._array += g
             bump(old.counter())
-    for leaf in targets:
-        if leaf._post_hooks:
-            for hook in tuple(leaf._post_hooks.values()):
-                hook(leaf)
 
 
 def _short(node: Node) -> str:
@@ -365,17 +389,17 @@ def _check_versions(node: Node) -> None:
             continue
         value = node.saved[k]
         first = len(plan.inputs)
+        what = ""
         if k >= first:
-            what = f", which is output {plan.outputs[k - first]} of {_short(node)},"
-        elif plan.inputs and isinstance(node.edges[plan.inputs[k]], Node):
+            if k - first < len(plan.outputs):
+                what = f", which is output {plan.outputs[k - first]} of {_short(node)},"
+        elif isinstance(node.edges[plan.inputs[k]], Node):
             edge: Any = node.edges[plan.inputs[k]]
             what = f", which is output {node.index_of(plan.inputs[k])} of {_short(edge)},"
-        else:
-            what = ""
         changes = sum(time < node.sequence for time in counter[2:])
         raise RuntimeError(
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
-            f"[gradcore.{dtypes.type_name(value.dtype)}Tensor {list(value.shape)}]{what} is at version {counter[1]}; expected "
-            f"version {counter[1] - changes} instead. It was saved by {node.name()} for its backward pass. Hint: use the "
+            f"[gradcore.{dtypes.type_name(value.dtype)}Tensor {list(value.shape)}]{what} is at version {counter[1]}; "
+            f"expected version {counter[1] - changes} instead. It was saved by {node.name()} for its backward pass. Hint: use the "
             "out-of-place operation, or change a clone()."
         )

@@ -9,9 +9,11 @@ from typing import Any
 
 from ..backends import backend_of
 from ..ops.core import Op, Plan
-from .engine import FREED
+from ..ops.shape import view
+from .engine import FREED, not_ours
 from .grad_mode import mode, no_grad
-from .tape import edge_of, record, wrap
+from .inplace import rebase
+from .tape import edge_of, record, wants_grad, wrap
 from .variable import Node, Variable, bump, describe
 
 
@@ -22,8 +24,10 @@ class FunctionCtx:
 
     def __init__(self) -> None:
         self._to_save: tuple[Variable | None, ...] = ()
+        # Where each saved tensor stands: (edge or "output", index of the result), None for None.
         self._places: tuple[Any, ...] = ()
-        self._arrays: Sequence[Any] | None = None
+        # For each output, whether it is a tensor: backward gets a gradient for those.
+        self._tensors: tuple[bool, ...] = ()
         self._dirty: tuple[Variable, ...] = ()
         self._non_differentiable: tuple[Variable, ...] = ()
         self._materialize = True
@@ -53,23 +57,23 @@ class FunctionCtx:
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
         """The tensors given to `save_for_backward`, with their place in the graph."""
-        if self._arrays is None:
-            if self._node is None:
-                return self._to_save
+        if self._node is None:
+            return self._to_save
+        node = self._node()
+        if node is None or node.saved is None:
             raise RuntimeError(FREED)
-        node = self._node() if self._node is not None else None
         tensors: list[Any] = []
-        arrays = iter(self._arrays)
+        kept = iter(zip(node.saved, node.counters))
         for place in self._places:
             if place is None:
                 tensors.append(None)
                 continue
-            edge, index, counter = place
+            edge, index = place
+            array, counter = next(kept)
             if isinstance(edge, Variable):
-                next(arrays)
                 tensors.append(edge)
                 continue
-            t = wrap(next(arrays))
+            t = wrap(array)
             t._counter = counter
             if edge == "output":
                 edge = node
@@ -81,6 +85,8 @@ class FunctionCtx:
 
 class _FunctionOp(Op):
     """Stands for a user's Function in the tape."""
+
+    fill_grads = False
 
     def __init__(self, cls: type[Function]):
         super().__init__(cls.forward, name=cls.__name__, grad_name=f"{cls.__name__}Backward")
@@ -98,18 +104,16 @@ def _call_backward(cls: type[Function], gs: Sequence[Any], saved: Sequence[Any],
     assert node is not None
     recorded = mode.enabled
     outputs = node.outputs or ((node.shape, node.dtype, None),)
-    grads: list[Any] = []
-    for g, (shape, dtype, device) in zip(gs, outputs):
-        if g is None and ctx._materialize and dtype.kind in "fV":
-            example = next(x for x in gs if x is not None)
-            array = example._array if isinstance(example, Variable) else example
-            g = backend_of(array).full(shape, 0, dtype)
-        grads.append(wrap(g) if g is not None and not isinstance(g, Variable) else g)
-    ctx._arrays = [v._array if isinstance(v, Variable) else v for v in saved]
-    try:
-        result = cls.backward(ctx, *grads)
-    finally:
-        ctx._arrays = None
+    example = next(x for x in gs if x is not None)
+    backend = backend_of(example._array if isinstance(example, Variable) else example)
+    tensor_grads: list[Any] = []
+    for g, (shape, dtype, _) in zip(gs, outputs):
+        if g is None and ctx._materialize:
+            g = backend.full(shape, 0, dtype)
+        tensor_grads.append(wrap(g) if g is not None and not isinstance(g, Variable) else g)
+    each = iter(tensor_grads)
+    rule = cls.backward if cls.vjp is Function.vjp else cls.vjp
+    result = rule(ctx, *[next(each) if is_tensor else None for is_tensor in ctx._tensors])
     results = list(result) if isinstance(result, (tuple, list)) else [result]
     expected = len(node.edges)
     while len(results) > expected and results[-1] is None:
@@ -118,19 +122,12 @@ def _call_backward(cls: type[Function], gs: Sequence[Any], saved: Sequence[Any],
         raise RuntimeError(
             f"function {node.name()} returned an incorrect number of gradients (expected {expected}, got {len(results)})"
         )
-    out: list[Any] = []
-    given = {id(a) for a in saved}
     for i, r in enumerate(results):
-        if r is None:
-            out.append(None)
-        elif not isinstance(r, Variable):
-            raise TypeError(f"function {node.name()} returned a {type(r).__name__} at index {i}; expected Tensor or None")
-        elif recorded:
-            out.append(r)
-        else:
-            # A gradient that the user may still hold is not handed over to `.grad`.
-            out.append(backend_of(r._array).copy(r._array) if id(r._array) in given else r._array)
-    return out
+        if r is not None and not isinstance(r, Variable):
+            raise RuntimeError(
+                f"expected Variable or None (got {type(r).__name__}) as gradient {i} of function {node.name()}"
+            )
+    return [r if r is None or recorded else not_ours(r._array) for r in results]
 
 
 class Function:
@@ -167,6 +164,9 @@ class Function:
             "backward mode AD."
         )
 
+    # PyTorch's other name for `backward`.
+    vjp = backward
+
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         raise NotImplementedError("setup_context is not implemented.")
@@ -175,7 +175,7 @@ class Function:
     def apply(cls, *args: Any) -> Any:
         """Run `forward` and record it."""
         ctx = FunctionCtx()
-        ctx.needs_input_grad = tuple(isinstance(a, Variable) and a._requires_grad for a in args)
+        ctx.needs_input_grad = tuple(isinstance(a, Variable) and wants_grad(a) for a in args)
         needed = mode.enabled and any(ctx.needs_input_grad)
         with no_grad():
             if cls.setup_context is not Function.setup_context:
@@ -183,45 +183,63 @@ class Function:
                 cls.setup_context(ctx, args, result)
             else:
                 result = cls.forward(ctx, *args)
-        several = isinstance(result, (tuple, list))
-        outputs = list(result) if several else [result]
-        for i, out in enumerate(outputs):
-            if any(out is a for a in args) and not any(out is d for d in ctx._dirty):
-                outputs[i] = wrap(out._array)
+            several = isinstance(result, (tuple, list))
+            outputs = list(result) if several else [result]
+            for i, out in enumerate(outputs):
+                if isinstance(out, Variable) and any(out is a for a in args) and not any(out is d for d in ctx._dirty):
+                    outputs[i] = view(out, shape=out._array.shape)
         for t in ctx._dirty:
-            if t._requires_grad and t._node is None and needed:
-                raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+            if not any(t is o for o in outputs):
+                raise RuntimeError(
+                    "Some elements marked as dirty during the forward method were not returned as output. The inputs "
+                    "that are modified inplace must all be outputs of the Function."
+                )
+            if needed and t._node is None and t._requires_grad:
+                raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
             bump(t.counter())
-        if needed:
-            cls._record(ctx, args, outputs, several)
-        return type(result)(outputs) if several else outputs[0]
+        if needed and any(isinstance(o, Variable) for o in outputs):
+            cls._record(ctx, args, outputs)
+        return tuple(outputs) if several else outputs[0]
 
     @classmethod
-    def _record(cls, ctx: FunctionCtx, args: tuple[Any, ...], outputs: list[Any], several: bool) -> None:
+    def _record(cls, ctx: FunctionCtx, args: tuple[Any, ...], outputs: list[Any]) -> None:
+        ctx._tensors = tuple(isinstance(o, Variable) for o in outputs)
         tensors = [o for o in outputs if isinstance(o, Variable)]
-        node = record(_plan_of(cls), args, [t._array for t in tensors], {"ctx": ctx})
-        if len(tensors) == 1 and several:
-            assert node.info is not None
-            node.info.outputs = (describe(tensors[0]._array),)
-        saved, counters, places = [], [], []
+        node = record(_plan_of(cls), args, [t._array for t in tensors], {"ctx": ctx})  # type: ignore[arg-type]
+        saved: list[Any] = []
+        counters: list[Any] = []
+        places: list[Any] = []
         for t in ctx._to_save:
             if t is None:
                 places.append(None)
                 continue
             out = next((i for i, o in enumerate(tensors) if o is t), None)
-            counter = t.counter()
             if out is not None and t._array.dtype.kind in "fV":
-                places.append(("output", out, counter))
+                places.append(("output", out))
             else:
-                places.append((edge_of(t) if t._requires_grad else None, t._index, counter))
+                places.append((edge_of(t) if wants_grad(t) else None, t._index))
             saved.append(t._array)
-            counters.append(counter)
+            counters.append(t.counter())
         ctx._to_save, ctx._places = (), tuple(places)
         node.saved, node.counters = tuple(saved), tuple(counters)
         ctx._node = weakref.ref(node)
         for i, t in enumerate(tensors):
-            if t._array.dtype.kind in "fV" and not any(t is n for n in ctx._non_differentiable):
-                t._node, t._index, t._requires_grad = node, i, True
+            if t._array.dtype.kind not in "fV" or any(t is n for n in ctx._non_differentiable):
+                continue
+            if any(t is d for d in ctx._dirty):
+                rebase(t, node, i)
+                continue
+            if t._base is not None or t._severed is not None:
+                t._base, t._chain, t._severed = None, (), _VIEW.format(i, cls.__name__)
+            t.set_history(node, i)
+
+
+_VIEW = (
+    "Output {} of {} is a view and is being modified inplace. This view was created inside a custom Function (or because "
+    "an input was returned as-is) and the autograd logic to handle view+inplace would override the custom backward "
+    "associated with the custom Function, leading to incorrect gradients. This behavior is forbidden. You can fix this "
+    "by cloning the output of the custom Function."
+)
 
 
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
@@ -235,11 +253,7 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
         if not recorded:
             return result
         several = isinstance(result, tuple)
-        out = [_Once.apply(r) if isinstance(r, Variable) else r for r in (result if several else (result,))]
-        for r in out:
-            if isinstance(r, Variable) and r._array.dtype.kind in "fV":
-                r._requires_grad = True
-                r._node = _once_node(r)
+        out = [_refusing(ctx, r) if isinstance(r, Variable) else r for r in (result if several else (result,))]
         return tuple(out) if several else out[0]
 
     return wrapper
@@ -247,13 +261,20 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
 
 class _Once(Function):
     @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
-        return wrap(x._array)
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
 
 
-def _refuse(*_: Any) -> Any:
-    raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
-
-
-def _once_node(t: Variable) -> Node:
-    return record(Plan(_FunctionOp(_Once), (), (), _refuse), (), [t._array], {})
+def _refusing(ctx: Any, gradient: Variable) -> Variable:
+    """`gradient` with a history that depends on all that the function depended on, and cannot be followed."""
+    forward = ctx._node()
+    once = FunctionCtx()
+    once._tensors = (True,)
+    node = record(_plan_of(_Once), (), [gradient._array], {"ctx": once})
+    node.edges = forward.edges
+    assert node.info is not None and forward.info is not None
+    node.info.indices = forward.info.indices
+    once._node = weakref.ref(node)
+    out: Variable = wrap(gradient._array)
+    out.set_history(node, 0)
+    return out

@@ -5,14 +5,20 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
+import types
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Mode(threading.local):
     enabled = True
+    # While gradients are checked: complaints about gradients that had to be converted to their tensor's dtype.
+    converted: list[str] | None = None
 
 
 mode = _Mode()
@@ -41,37 +47,37 @@ class _GradMode:
     def _fresh(self) -> _GradMode:
         return type(self)()
 
+    def _driven(self, running: Any) -> Any:
+        """Run a generator or coroutine: the mode holds in its own code, not while it is suspended."""
+        step, value = running.send, None
+        while True:
+            try:
+                with self._fresh():
+                    item = step(value)
+            except StopIteration as stop:
+                return stop.value
+            try:
+                step, value = running.send, (yield item)
+            except GeneratorExit:
+                with self._fresh():
+                    running.close()
+                raise
+            except BaseException as error:
+                step, value = running.throw, error
+
     def __call__(self, function: F) -> F:
         wrapped: Any
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
             def wrapped(*args: Any, **kwargs: Any) -> Any:
-                # The mode holds while the generator's own code runs, not while its consumer's does.
-                with self._fresh():
-                    generator = function(*args, **kwargs)
-                send: Any = None
-                while True:
-                    try:
-                        with self._fresh():
-                            item = generator.send(send)
-                    except StopIteration as stop:
-                        return stop.value
-                    try:
-                        send = yield item
-                    except GeneratorExit:
-                        generator.close()
-                        raise
-                    except BaseException as error:
-                        with self._fresh():
-                            generator.throw(error)
+                return (yield from self._driven(function(*args, **kwargs)))
 
         elif inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
             async def wrapped(*args: Any, **kwargs: Any) -> Any:
-                with self._fresh():
-                    return await function(*args, **kwargs)
+                return await types.coroutine(self._driven)(function(*args, **kwargs))
 
         else:
 
@@ -80,7 +86,7 @@ class _GradMode:
                 with self._fresh():
                     return function(*args, **kwargs)
 
-        return wrapped  # type: ignore[no-any-return]
+        return wrapped
 
 
 class no_grad(_GradMode):
@@ -96,6 +102,10 @@ class no_grad(_GradMode):
 
     _value = False
 
+    @overload
+    def __new__(cls, function: None = None) -> Self: ...
+    @overload
+    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]
     def __new__(cls, function: Any = None) -> Any:
         # Used as a bare decorator: @no_grad
         return super().__new__(cls) if function is None else super().__new__(cls)(function)

@@ -10,7 +10,7 @@ from ..backends import Array, backend_of, is_array
 from ..ops.arithmetic import mul
 from ..ops.core import Attrs, Op, array_op
 from .grad_mode import mode
-from .tape import edge_of, record
+from .tape import edge_of, node_of, record, wants_grad
 from .variable import Node, Variable, bump, next_sequence
 
 def through(x: Any, chain: Sequence[tuple[Op, Attrs, int]]) -> Any:
@@ -65,11 +65,19 @@ def copy_values(input: Array, value: Array) -> Array:
 copy_values.derivative(input=lambda g: mul(g, 0), value=lambda g: g)
 
 
-def check_leaf(t: Variable) -> None:
-    """RuntimeError if `t` may not be changed in place because a leaf's values would be lost to its gradient."""
+def check_target(t: Variable) -> None:
+    """RuntimeError if `t` may not be changed in place: its elements overlap, or gradients would be lost."""
+    array = t._array
+    if 0 in array.strides and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape)):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+            "Please clone() the tensor before performing the operation."
+        )
     if not mode.enabled:
         return
-    if t._node is None and t._requires_grad:
+    if t._severed is not None:
+        raise RuntimeError(t._severed)
+    if t._requires_grad and node_of(t) is None:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
     base = t._base
     if base is not None and base._node is None and base._requires_grad:
@@ -96,9 +104,9 @@ def apply_inplace(op: Op, inputs: Sequence[Any], attrs: Attrs, write: Callable[[
     it was.
     """
     target: Variable = inputs[0]
-    check_leaf(target)
+    check_target(target)
     arrays = [t._array if isinstance(t, Variable) else t for t in inputs]
-    needs = tuple([isinstance(t, Variable) and t._requires_grad for t in inputs])
+    needs = tuple([isinstance(t, Variable) and wants_grad(t) for t in inputs])
     recorded = mode.enabled and True in needs and target._array.dtype.kind in "fV"
     result = None
     if write is None:
@@ -107,7 +115,12 @@ def apply_inplace(op: Op, inputs: Sequence[Any], attrs: Attrs, write: Callable[[
     node = None
     if recorded:
         plan = op.plan(needs, op.plan_key(arrays, attrs))
-        kept = {0: backend_of(arrays[0]).copy(arrays[0])} if 0 in plan.inputs else None
+        # What the change will overwrite is kept as a copy.
+        kept = {
+            i: backend_of(arrays[i]).copy(arrays[i])
+            for i in plan.inputs
+            if isinstance(inputs[i], Variable) and target.shares_memory(inputs[i])
+        }
         node = record(plan, inputs, (target._array,), attrs, kept)
     if write is None:
         target._array[...] = result
@@ -121,23 +134,25 @@ def apply_inplace(op: Op, inputs: Sequence[Any], attrs: Attrs, write: Callable[[
         node.saved = (*(node.saved or ())[:first], *[target._array for _ in node.plan.outputs])
         node.counters = (*node.counters[:first], *[counter for _ in node.plan.outputs])
         node.sequence = next_sequence()
-        _rebase(target, node)
+        rebase(target, node)
     return target
 
 
-def _rebase(target: Variable, node: Node) -> None:
-    """Make `node` the history of `target`; for a view, of the part of its base that it shows."""
+def rebase(target: Variable, node: Node, index: int = 0) -> None:
+    """Make result `index` of `node` the history of `target`; for a view, of the part of its base that it shows."""
     base = target._base
     if base is None:
-        target._node, target._index, target._requires_grad = node, 0, True
+        target.set_history(node, index)
         return
     needs = (base._requires_grad, True)
     plan = copy_slices.plan(needs, None)
     fresh = record(plan, (base, None), (base._array,), {"chain": target._chain})
     fresh.edges = (edge_of(base) if base._requires_grad else None, node)
     assert fresh.info is not None
-    fresh.info.indices = (base._index, 0) if base._index else None
-    base._node, base._index, base._requires_grad = fresh, 0, True
+    fresh.info.indices = (base._index, index) if base._index or index else None
+    base.set_history(fresh, 0)
     # Behind the base's version: the view's own history is made anew from the base when it is next asked for.
     target._seen = -1
     target._requires_grad = True
+    if target._node is not None and target._node.extra is not None:
+        node_of(target)

@@ -52,7 +52,12 @@ def refresh_view(t: Variable, base: Variable) -> None:
             fresh = apply(op, (fresh,), attrs)
             if isinstance(fresh, tuple):
                 fresh = fresh[result]
-    t._node, t._index, t._requires_grad = fresh._node, fresh._index, True
+    t.set_history(fresh._node, fresh._index)
+
+
+def wants_grad(t: Variable) -> bool:
+    """Whether `t` requires grad; a view does, too, once its base was changed in place to something that does."""
+    return t._requires_grad or (t._base is not None and node_of(t) is not None)
 
 
 def edge_of(t: Variable) -> Edge:
@@ -71,7 +76,7 @@ def record(
     edges: list[Edge] = []
     indices: list[int] = []
     for t in inputs:
-        if isinstance(t, Variable) and t._requires_grad:
+        if isinstance(t, Variable) and (t._requires_grad or (t._base is not None and wants_grad(t))):
             edges.append((t._node or t) if t._base is None else edge_of(t))
             indices.append(t._index)
         else:
@@ -119,11 +124,13 @@ def apply(op: Op, inputs: Sequence[Any], attrs: Attrs) -> Any:
     for t in inputs:
         if isinstance(t, Variable):
             arrays.append(t._array)
-            needs.append(t._requires_grad)
+            needs.append(t._requires_grad or (t._base is not None and wants_grad(t)))
         else:
             arrays.append(t.item() if isinstance(t, np.generic) else t)
             needs.append(False)
     out = op.run(arrays, attrs)
+    if op.view is None and out is arrays[0]:
+        return inputs[0]
     several = out.__class__ is tuple
     results = out if several else (out,)
     tensors = [wrap(r) for r in results]
@@ -152,13 +159,22 @@ def _mark_views(op: Op, source: Any, array: Array, tensors: list[Any], attrs: At
     for i, t in enumerate(tensors):
         if op.view is None and not _shares(t._array, array):
             continue
+        t._counter = source.counter()
         base = source if source._base is None else source._base
+        if source._severed is not None or (base._requires_grad and not mode.enabled):
+            t._severed = source._severed or MADE_UNDER_NO_GRAD
+            continue
         t._base = base
         t._chain = (*source._chain, (op, attrs, i))
-        t._counter = base.counter()
-        if source._counter is not t._counter:
-            source._counter = t._counter
         t._seen = t._counter[1]
+
+
+MADE_UNDER_NO_GRAD = (
+    "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use case "
+    "is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace "
+    "either both inside the no_grad block (if you don't want the inplace to be tracked) or both outside (if you want "
+    "the inplace to be tracked)."
+)
 
 
 def _shares(a: Array, b: Array) -> bool:
@@ -214,7 +230,11 @@ def _unary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Callab
             r = _asarray(r)
         out = new(_tensor)
         out._array = r
-        if input._requires_grad and differentiable and mode.enabled:
+        if (
+            (input._requires_grad or (input._base is not None and wants_grad(input)))
+            and differentiable
+            and mode.enabled
+        ):
             out._requires_grad = True
             out._node = node = Node()
             node.plan = plan
@@ -275,12 +295,13 @@ def _binary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Calla
                 r = forward(x, y)
             except ValueError:
                 return general(input, other)  # which says what is wrong with the shapes
-            ra, rb = input._requires_grad, other._requires_grad
+            ra = input._requires_grad or (input._base is not None and wants_grad(input))
+            rb = other._requires_grad or (other._base is not None and wants_grad(other))
             choice = plans[ra][rb]
         elif other.__class__ is float or other.__class__ is int:
             y = other
             r = forward_number(x, other)
-            ra, rb = input._requires_grad, False
+            ra, rb = input._requires_grad or (input._base is not None and wants_grad(input)), False
             choice = plan_number
         else:
             return general(input, other)

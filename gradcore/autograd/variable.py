@@ -47,6 +47,8 @@ class Variable:
     _base: Variable | None = None
     _chain: tuple[tuple[Any, Attrs, int], ...] = ()
     _seen: int = 0
+    # A view whose base cannot learn of changes made through it: why, as the error says when one is tried.
+    _severed: str | None = None
     # Functions of the gradient (a leaf's; those of results live in their node's `extra`).
     _hooks: dict[int, Any] | None = None
     _post_hooks: dict[int, Any] | None = None
@@ -57,6 +59,22 @@ class Variable:
         if found is None:
             found = self._counter = [0, 0]
         return found
+
+    def shares_memory(self, other: Variable) -> bool:
+        """Whether both are, or are views of, one tensor."""
+        return self is other or (self._counter is not None and self._counter is other._counter)
+
+    def set_history(self, node: Node, index: int) -> None:
+        """Make this tensor result `index` of `node`, which retains the gradient from now on if one was asked for."""
+        old = self._node
+        if old is not None and old.extra is not None:
+            reference = old.extra.retained.get(self._index)
+            if reference is not None and reference() is self:
+                del old.extra.retained[self._index]
+                if node.extra is None:
+                    node.extra = Extra()
+                node.extra.retained[index] = reference
+        self._node, self._index, self._requires_grad = node, index, True
 
 
 Edge = Union["Node", Variable, None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from ..devices import device as Device
 from .base import Array, Backend, Number, Reduction
@@ -28,7 +28,7 @@ def backend_of(array: Array) -> Backend:
         raise TypeError(f"expected an array of a known device (numpy.ndarray, cupy.ndarray), got {name}") from None
 
 
-def is_array(value: Any) -> bool:
+def is_array(value: Any) -> TypeGuard[Array]:
     """Whether `value` is an array that a backend owns."""
     return value.__class__ in _of_type
 

@@ -46,7 +46,7 @@ class CpuBackend(Backend):
         return np.array(array)
 
     def to_host(self, array: Array) -> np.ndarray:
-        return array  # type: ignore[no-any-return]
+        return array
 
     def synchronize(self) -> None:
         pass
@@ -86,7 +86,7 @@ class CpuBackend(Backend):
         self, program: Program, inputs: Sequence[Array | Number], compute: np.dtype, shape: tuple[int, ...]
     ) -> tuple[Any, ...]:
         # Half precision is rounded once, at the end, not after every operator.
-        work = _wide(compute) if program.operations > 1 else compute
+        work = _wide(compute)
         scalars: list[str] | None = None
         values = list(inputs)
         for position, value in enumerate(inputs):
@@ -117,7 +117,7 @@ class CpuBackend(Backend):
         keepdims: bool,
         parameters: dict[str, Number] | None = None,
     ) -> Array:
-        ufunc = _COMBINE[reduction.combine]
+        ufunc: Any = _COMBINE[reduction.combine]
         wide = _wide(compute)
         mapped: Any = inputs[0]
         if reduction.map.operations:
@@ -148,7 +148,7 @@ class CpuBackend(Backend):
         return np.asarray(np.matmul(a, b))
 
     def column_sum(self, x: Array) -> Array:
-        return np.add.reduce(x, 0, _wide(x.dtype)).astype(x.dtype, copy=False)  # type: ignore[no-any-return]
+        return np.add.reduce(x, 0, _wide(x.dtype)).astype(x.dtype, copy=False)
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
         if x.dtype in _WIDER:
@@ -157,7 +157,7 @@ class CpuBackend(Backend):
         out = np.matmul(x, weight.T)
         if bias is not None:
             out += bias
-        return out  # type: ignore[no-any-return]
+        return out
 
     # -- rows
     def softmax(self, x: Array, log: bool, out_dtype: np.dtype) -> Array:
@@ -170,7 +170,7 @@ class CpuBackend(Backend):
         else:
             np.exp(shifted, out=shifted)
             shifted /= shifted.sum(axis=1, keepdims=True)
-        return shifted.astype(out_dtype, copy=False)  # type: ignore[no-any-return]
+        return shifted.astype(out_dtype, copy=False)
 
     def softmax_backward(self, grad: Array, result: Array, log: bool, out_dtype: np.dtype) -> Array:
         wide = _wide(result.dtype)
@@ -179,7 +179,7 @@ class CpuBackend(Backend):
             out = grad - np.exp(result) * grad.sum(axis=1, keepdims=True)
         else:
             out = result * (grad - (grad * result).sum(axis=1, keepdims=True))
-        return out.astype(out_dtype, copy=False)  # type: ignore[no-any-return]
+        return out.astype(out_dtype, copy=False)
 
     def cross_entropy(
         self, logits: Array, target: Array, weight: Array | None, ignore_index: int, label_smoothing: float
@@ -238,7 +238,7 @@ class CpuBackend(Backend):
                 out *= w[safe][:, None]
         g = grad.astype(wide, copy=False)
         out *= (g if keep is None else np.where(keep, g, 0))[:, None]
-        return out.astype(logits.dtype, copy=False)  # type: ignore[no-any-return]
+        return out.astype(logits.dtype, copy=False)
 
     # -- indexing
     def check_index(self, op: str, index: Array, size: int, dim: int) -> None:
@@ -382,7 +382,7 @@ def _targets(target: Array, classes: int, ignore_index: int) -> tuple[Array | No
     """The rows that count (None: all of them), and targets with the ignored ones replaced by 0."""
     # As unsigned numbers negative targets are large: one pass finds both kinds that are out of range.
     if not (0 <= ignore_index < classes) and (
-        target.size == 0 or np.maximum.reduce(target.view(np.uint64)) < classes  # type: ignore[operator]
+        target.size == 0 or np.maximum.reduce(target.view(np.uint64)) < classes
     ):
         return None, target
     keep = target != ignore_index

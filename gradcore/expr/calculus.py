@@ -39,5 +39,5 @@ def gradients(
 
 
 def _with_results(grad: Scalar, outputs: Sequence[Scalar], results: Sequence[Input]) -> Scalar:
-    replaced = {out: res for out, res in zip(outputs, results) if out.op is not None}
+    replaced: dict[Scalar, Scalar] = {out: res for out, res in zip(outputs, results) if out.op is not None}
     return substitute((grad,), replaced)[0]

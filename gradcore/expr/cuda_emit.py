@@ -14,6 +14,9 @@ from .graph import Const, Input, Scalar
 from .program import Program, result_kind
 
 SEED_TYPE = "unsigned long long"
+# Overflow wraps around in unsigned arithmetic, and is undefined in signed. (Narrower types are computed as int.)
+_WRAPPING = {"int": "unsigned int", "long long": "unsigned long long", "unsigned short": "unsigned int"}
+_OVERFLOWING = frozenset(("add", "sub", "mul", "neg"))
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,8 @@ def emit(
             texts = [args[0].text, cast(args[1], ctype), cast(args[2], ctype)]
         elif all(a.type == "bool" for a in args) and kind == "bool":
             texts = [a.text for a in args]
+        elif node.op.name in _OVERFLOWING and ctype in _WRAPPING:
+            texts = [f"({_WRAPPING[ctype]}){a.text}" for a in args]
         else:
             texts = [cast(a, compute) for a in args]
         # A declared type after each operator, so that narrow integers wrap around as NumPy's do.

@@ -136,7 +136,7 @@ def trace(
         names = [p.name for p in parameters]
     result = function(*(make_input(n) for n in names))
     outputs = result if isinstance(result, (tuple, list)) else (result,)
-    return Program(names, tuple(as_scalar(o) for o in outputs))  # type: ignore[arg-type]
+    return Program(names, tuple(as_scalar(o) for o in outputs))
 
 
 __all__ = ["Input", "Program", "trace"]

@@ -24,7 +24,7 @@ class Parameter(Tensor):
         RuntimeError: `data` is not of a floating point dtype and `requires_grad` is True.
     """
 
-    def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Any:
+    def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
         return _own(cls, empty(0) if data is None else data).requires_grad_(requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
@@ -47,7 +47,7 @@ class Buffer(Tensor):
 
     persistent: bool
 
-    def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Any:
+    def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Buffer:
         self = _own(cls, empty(0) if data is None else data)
         self.persistent = persistent
         return self

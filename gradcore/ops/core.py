@@ -104,10 +104,7 @@ class Op:
         for p in self.signature.parameters.values():
             if p.name == self.varargs:
                 parameters += ["*given", f"{p.name}=None"]
-                pack = (
-                    f"    if {p.name} is None:\n"
-                    f"        {p.name} = given[0] if len(given) == 1 and given[0].__class__ is not int else given\n"
-                )
+                pack = f"    if {p.name} is None:\n        {p.name} = several({name!r}, {p.name!r}, given)\n"
             else:
                 if p.kind is p.KEYWORD_ONLY and not keyword_only:
                     parameters.append("*")
@@ -119,7 +116,15 @@ class Op:
                 parameters.append(p.name + default)
             if p.name not in self.inputs:
                 attributes.append(f"{p.name!r}: {p.name}")
-        inputs = f"tuple({self.inputs[0]})" if self.variadic else "".join(f"{n}, " for n in self.inputs)
+        if "dim" in self.defaults:  # NumPy's names, which PyTorch takes too
+            parameters += ([] if keyword_only else ["*"]) + ["axis=None"]
+            pack += "    if axis is not None:\n        dim = axis\n"
+            if "keepdim" in self.defaults:
+                parameters.append("keepdims=None")
+                pack += "    if keepdims is not None:\n        keepdim = keepdims\n"
+        inputs = "".join(f"{n}, " for n in self.inputs)
+        if self.variadic:
+            inputs = f"sequence({name!r}, {self.inputs[0]!r}, {self.inputs[0]})"
         call = f"run{key}(op{key}, ({inputs}), {{{', '.join(attributes)}}})"
         return f"def {name}({', '.join(parameters)}):\n{pack}    return {call}\nfunction{key} = {name}\n"
 
@@ -133,7 +138,7 @@ def make_functions(wanted: Sequence[tuple[Op, str, Runner]]) -> list[Any]:
     They are generated, so that Python itself binds the arguments: fast, and with its own messages; and all at once,
     because compiling one at a time would be most of the time that importing gradcore takes.
     """
-    scope: dict[str, Any] = {"__name__": "gradcore"}
+    scope: dict[str, Any] = {"__name__": "gradcore", "several": _several, "sequence": _sequence}
     texts = []
     for i, (op, name, run) in enumerate(wanted):
         scope[f"op{i}"], scope[f"run{i}"] = op, run
@@ -143,6 +148,19 @@ def make_functions(wanted: Sequence[tuple[Op, str, Runner]]) -> list[Any]:
     for function, (op, _, _) in zip(functions, wanted):
         function.__doc__, function.__signature__, function.op = op.__doc__, op.signature, op
     return functions
+
+
+def _several(op: str, name: str, given: tuple[Any, ...]) -> Any:
+    """Several arguments, or the one that is a sequence of them."""
+    if not given:
+        raise TypeError(f'{op}() missing 1 required positional arguments: "{name}"')
+    return given[0] if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
+
+
+def _sequence(op: str, name: str, value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(f"{op}(): argument '{name}' (position 1) must be tuple of Tensors, not {type(value).__name__}")
+    return tuple(value)
 
 
 class ArrayOp(Op):
@@ -183,9 +201,17 @@ class ArrayOp(Op):
         return function
 
     def run(self, inputs: Sequence[Any], attrs: Attrs) -> Any:
-        if self.variadic:
-            return self.function(list(inputs), **attrs)
-        return self.function(*inputs, **attrs)
+        try:
+            return self.function(list(inputs), **attrs) if self.variadic else self.function(*inputs, **attrs)
+        except AttributeError:
+            for position, value in enumerate(inputs):
+                if value is not None and not is_array(value):
+                    name = self.inputs[0 if self.variadic else position]
+                    raise TypeError(
+                        f"{self.name}(): argument '{name}' (position {position + 1}) must be Tensor, not "
+                        f"{type(value).__name__}"
+                    ) from None
+            raise
 
     def make_plan(self, needs: tuple[bool, ...], key: Any) -> Plan:
         joint = self.rules.get("*")

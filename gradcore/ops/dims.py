@@ -23,7 +23,8 @@ def wrap_dims(dim: Dims, ndim: int) -> tuple[int, ...]:
     if dim is None:
         return tuple(range(ndim))
     if isinstance(dim, int):
-        return (wrap_dim(dim, ndim),) if ndim else ()
+        axis = wrap_dim(dim, ndim)
+        return (axis,) if ndim else ()
     if not dim:
         return tuple(range(ndim))
     wrapped = sorted(wrap_dim(d, ndim) for d in dim)

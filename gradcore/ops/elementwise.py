@@ -113,7 +113,7 @@ class Elementwise(Op):
         if compute.kind in "iu":  # numbers wrap around, as the elements do
             values = [int(np.int64(v).astype(compute)) if v.__class__ is int else v for v in values]
         try:
-            return backend.elementwise(program, values, compute, out_dtypes, shape)  # type: ignore[no-any-return]
+            return backend.elementwise(program, values, compute, out_dtypes, shape)
         except (TypeError, ValueError, ZeroDivisionError) as error:  # NumPy's refusals: 2 ** -1, 1 // 0, ...
             raise RuntimeError(f"{self.name}(): {error}") from None
 
@@ -310,7 +310,7 @@ def elementwise(
             bool_error=bool_error,
         )
         op.methods = ((op.name, op.name + "_") if inplace else (op.name,)) if method else ()
-        return register(op)  # type: ignore[no-any-return]
+        return register(op)
 
     return declare(function) if function is not None else declare
 

@@ -22,9 +22,11 @@ class ExpressionLoss:
     `loss(input, target, reduction="mean")` on tensors or arrays.
     """
 
-    def __init__(self, expression: Callable[..., Scalar], name: str, grad_name: str):
+    def __init__(self, expression: Callable[..., Scalar], name: str, grad_name: str, promote: str = "default"):
         program = trace(expression)
-        self.elements: Elementwise = elementwise(expression, name=f"{name}_elements", grad_name=grad_name, method=False)
+        self.elements: Elementwise = elementwise(
+            expression, name=f"{name}_elements", grad_name=grad_name, promote=promote, method=False
+        )
         reductions = {"sum": Reduction(program, "sum"), "mean": Reduction(program, "sum", _MEAN)}
         elements = self.elements
 
@@ -70,11 +72,16 @@ def _bce(input: Scalar, target: Scalar) -> Scalar:
 
 
 bce_with_logits = ExpressionLoss(
-    _bce, "binary_cross_entropy_with_logits", "BinaryCrossEntropyWithLogitsBackward0"
+    _bce, "binary_cross_entropy_with_logits", "BinaryCrossEntropyWithLogitsBackward0", promote="float"
 )
 
 
-@elementwise(name="bce_with_logits_pos_weight", grad_name="BinaryCrossEntropyWithLogitsBackward0", method=False)
+@elementwise(
+    name="bce_with_logits_pos_weight",
+    grad_name="BinaryCrossEntropyWithLogitsBackward0",
+    promote="float",
+    method=False,
+)
 def bce_with_logits_pos_weight(input: Scalar, target: Scalar, pos_weight: Scalar) -> Scalar:
     """Binary cross-entropy with positive examples weighted by `pos_weight`."""
     scale = (pos_weight - 1) * target + 1

@@ -207,12 +207,17 @@ std_dim.derivative(
 
 
 def _extreme(op: str, x: Array, dim: Dims) -> None:
-    dims = wrap_dims(dim, x.ndim)
-    if builtins.any(x.shape[d] == 0 for d in dims) or (dim is None and x.size == 0):
-        raise RuntimeError(
-            f"{op}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with "
-            "the 'dim' argument, and of nonzero size."
-        )
+    if dim is None or dim == ():
+        if x.size == 0:
+            kind = IndexError if op.startswith("arg") else RuntimeError
+            raise kind(
+                f"{op}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with "
+                "the 'dim' argument."
+            )
+        return
+    for d in wrap_dims(dim, x.ndim):
+        if x.shape[d] == 0:
+            raise IndexError(f"{op}(): Expected reduction dim {d} to have non-zero size.")
 
 
 @array_op
@@ -341,22 +346,31 @@ def _arg(name: str) -> Any:
 argmax, argmin = _arg("max"), _arg("min")
 
 
+def _truth(x: Array) -> Any:
+    """The dtype of truth values: PyTorch keeps uint8, its first one for masks."""
+    return x.dtype if x.dtype == dtypes.uint8.numpy else dtypes.bool_.numpy
+
+
 @array_op
 def any(input: Array, dim: Dims = None, keepdim: bool = False) -> Array:
     """Whether any element is nonzero."""
-    return reduce_array("any", input, dim, keepdim, dtype=dtypes.bool_.numpy)
+    return reduce_array("any", input, dim, keepdim, dtype=_truth(input))
 
 
 @array_op
 def all(input: Array, dim: Dims = None, keepdim: bool = False) -> Array:
     """Whether every element is nonzero."""
-    return reduce_array("all", input, dim, keepdim, dtype=dtypes.bool_.numpy)
+    return reduce_array("all", input, dim, keepdim, dtype=_truth(input))
 
 
 @array_op(name="norm_dim", grad_name="LinalgVectorNormBackward0", public=False)
 def norm_dim(input: Array, p: float, dim: Dims, keepdim: bool) -> Array:
     """The p-norm over `dim`: `sum(abs(x) ** p) ** (1 / p)`."""
     dtype = _float_out("norm", input, None)
+    if math.isinf(p) and _count(input.shape, dim) == 0:
+        raise RuntimeError(
+            f"norm(): cannot compute the {p} norm of an empty tensor because the operation does not have an identity"
+        )
     named = {1: "norm1", 2: "norm2", math.inf: "norm_inf", -math.inf: "norm_-inf", 0: "norm0"}.get(p)
     if named:
         return reduce_array(named, input, dim, keepdim, dtype=dtype)

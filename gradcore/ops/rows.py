@@ -38,7 +38,9 @@ def _softmax(x: Array, dim: int, log: bool) -> Array:
     axis = wrap_dim(dim, x.ndim)
     name = "log_softmax" if log else "softmax"
     if not dtypes.from_numpy(x.dtype).is_floating_point:
-        raise RuntimeError(f'"{name}" not implemented for {dtypes.from_numpy(x.dtype)}: pass dtype=, or convert first')
+        raise NotImplementedError(
+            f"\"{name}\" not implemented for '{dtypes.type_name(x.dtype)}': pass dtype=, or convert first"
+        )
     return _from_rows(backend_of(x).softmax(_as_rows(x, axis), log, x.dtype), x.shape, axis)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from operator import index
 from typing import Any
 
 from ..backends import Array, backend_of
@@ -15,7 +16,7 @@ Shape = Sequence[int]
 
 def infer_shape(op: str, shape: Shape, size: int) -> tuple[int, ...]:
     """`shape` with its one -1 filled in; RuntimeError if it cannot hold `size` elements."""
-    shape = tuple(int(n) for n in shape)
+    shape = tuple(index(n) for n in shape)
     text = f"shape '{list(shape)}' is invalid for input of size {size}"
     if shape.count(-1) > 1:
         raise RuntimeError("only one dimension can be inferred")
@@ -180,7 +181,7 @@ clone.derivative(input=lambda g: g)
 def cat(tensors: Sequence[Array], dim: int = 0) -> Array:
     """The tensors joined along an existing dimension; one-dimensional empty ones are skipped."""
     if not tensors:
-        raise RuntimeError("cat(): expected a non-empty list of Tensors")
+        raise ValueError("cat(): expected a non-empty list of Tensors")
     xp = one_backend("cat", tensors, [f"tensors[{i}]" for i in range(len(tensors))]).xp
     parts = [x for x in tensors if x.shape != (0,)] or [tensors[0]]
     first = parts[0]
@@ -222,6 +223,8 @@ def _cat_rule(g: Any, tensors_shape: Any, needs: tuple[bool, ...], dim: int) -> 
 @array_op(view=True)
 def narrow(input: Array, dim: int, start: int, length: int) -> Array:
     """The elements `start` to `start + length - 1` along `dim`: a view."""
+    if input.ndim == 0:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     axis = wrap_dim(dim, input.ndim)
     size = input.shape[axis]
     if start < 0:
@@ -299,6 +302,10 @@ def split_shapes(size: int, split_size: int | Sequence[int], dim: int) -> list[i
             return [0]
         return [min(split_size, size - i) for i in range(0, size, split_size)]
     sizes = list(split_size)
+    if any(n < 0 for n in sizes):
+        raise RuntimeError(
+            f"split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={sizes}"
+        )
     if sum(sizes) != size:
         raise RuntimeError(
             f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at dimension {dim}), "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,12 +12,16 @@ from .. import dtypes
 from ..autograd.tape import wrap
 from ..autograd.variable import Variable
 from ..backends import backend_for, backend_of, is_array
+from ..devices import DeviceLike
 from ..devices import device as Device
 
+if TYPE_CHECKING:
+    from .tensor import Tensor
 
-def finish(array: Any, requires_grad: bool) -> Any:
+
+def finish(array: Any, requires_grad: bool) -> Tensor:
     """A tensor around a new array."""
-    out = wrap(array)
+    out: Tensor = wrap(array)
     if requires_grad:
         if array.dtype.kind not in "fV":
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
@@ -25,26 +29,30 @@ def finish(array: Any, requires_grad: bool) -> Any:
     return out
 
 
-def _backend(device: Any) -> Any:
+def _backend(device: DeviceLike | None) -> Any:
     return backend_for(Device("cpu" if device is None else device))
 
 
 def _floating(op: str, dtype: dtypes.dtype | None) -> dtypes.dtype:
-    d = dtype or dtypes.get_default_dtype()
+    d = dtypes.given(op, dtype) or dtypes.get_default_dtype()
     if not d.is_floating_point:
-        raise RuntimeError(f"{op}() expects a floating point dtype, got {d}")
+        raise NotImplementedError(f"{op}() expects a floating point dtype, got {d}")
     return d
 
 
-def _size_of(op: str, size: tuple[Any, ...]) -> tuple[int, ...]:
-    if len(size) == 1 and not isinstance(size[0], (int, np.integer)):
-        size = tuple(size[0])
-    for n in size:
-        if not isinstance(n, (int, np.integer)):
-            raise TypeError(f"{op}(): argument 'size' must be tuple of ints, but found element of type {type(n).__name__}")
+def _size_of(op: str, sizes: tuple[Any, ...], size: Any = None) -> tuple[int, ...]:
+    """The shape given as several ints, as one sequence, or by the keyword `size`."""
+    given = sizes if size is None else (size,)
+    if not given:
+        raise TypeError(f'{op}() missing 1 required positional arguments: "size"')
+    if len(given) == 1 and isinstance(given[0], (tuple, list)):
+        given = tuple(given[0])
+    for n in given:
+        if not isinstance(n, (int, np.integer)) or isinstance(n, bool):
+            raise TypeError(f"{op}(): argument 'size' must be tuple of ints, not {type(n).__name__}: {n!r}")
         if n < 0:
-            raise RuntimeError(f"{op}(): Trying to create tensor with negative dimension {n}: {list(size)}")
-    return tuple(int(n) for n in size)
+            raise RuntimeError(f"{op}(): Trying to create tensor with negative dimension {n}: {list(given)}")
+    return tuple(int(n) for n in given)
 
 
 def _number_type(data: Any) -> dtypes.dtype | None:
@@ -55,34 +63,57 @@ def _number_type(data: Any) -> dtypes.dtype | None:
         return dtypes.from_numpy(data.dtype)
     if isinstance(data, (bool, int, float)):
         return dtypes.of_number(data)
-    if isinstance(data, (list, tuple)):
+    if isinstance(data, _SEQUENCES):
         found: dtypes.dtype | None = None
         for item in data:
             d = _number_type(item)
             if d is not None:
                 found = d if found is None else dtypes.promote_types(found, d)
         return found
+    if isinstance(data, str):
+        raise TypeError("new(): invalid data type 'str'")
     raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
+
+
+_SEQUENCES = (list, tuple, range)
 
 
 def _to_host(data: Any) -> Any:
     if isinstance(data, Variable):
         return backend_of(data._array).to_host(data._array)
-    if isinstance(data, (list, tuple)):
+    if isinstance(data, _SEQUENCES):
         return [_to_host(d) for d in data]
     return data
 
 
-def _shape_error(data: Sequence[Any]) -> str:
-    lengths = [len(d) if isinstance(d, (list, tuple)) else None for d in data]
-    for i, n in enumerate(lengths):
-        if n != lengths[0]:
-            expected = f"sequence of length {lengths[0]}" if lengths[0] is not None else "a number"
-            return f"expected {expected} at dim 1 (got {n if n is not None else 'a number'} at position {i})"
-    return "nested sequences differ in length"
+def _check_nesting(data: Any, shape: tuple[int, ...], dim: int = 0) -> None:
+    """ValueError or TypeError, worded as PyTorch's, where nested sequences are not those of an array of `shape`."""
+    if dim == len(shape):
+        if isinstance(data, _SEQUENCES):
+            raise TypeError(f"expected a number at dim {dim}, as in what came before, got {type(data).__name__}")
+        return
+    if not isinstance(data, _SEQUENCES):
+        raise TypeError(f"not a sequence: expected one of length {shape[dim]} at dim {dim}, got {type(data).__name__}")
+    if len(data) != shape[dim]:
+        raise ValueError(f"expected sequence of length {shape[dim]} at dim {dim} (got {len(data)})")
+    for item in data:
+        _check_nesting(item, shape, dim + 1)
 
 
-def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def _shape_of_first(data: Any) -> tuple[int, ...]:
+    """The shape that the first elements of nested sequences promise."""
+    shape: tuple[int, ...] = ()
+    while isinstance(data, _SEQUENCES):
+        shape += (len(data),)
+        if not data:
+            break
+        data = data[0]
+    return shape
+
+
+def tensor(
+    data: Any, *, dtype: dtypes.dtype | None = None, device: DeviceLike | None = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor with a copy of `data`: a number, nested sequences, a NumPy array.
 
     Python floats give the default dtype (float32), ints int64, bools bool.
@@ -97,21 +128,19 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
         return out.requires_grad_(requires_grad)
     if is_array(data) and not isinstance(data, np.ndarray):
         return finish(backend_of(data).copy(data), False).to(device=device, dtype=dtype).requires_grad_(requires_grad)
-    d = dtype or _number_type(data) or dtypes.get_default_dtype()
-    if not isinstance(d, dtypes.dtype):
-        raise TypeError(f"tensor(): argument 'dtype' must be gradcore.dtype, not {type(d).__name__}")
+    d = dtypes.given("tensor", dtype) or _number_type(data) or dtypes.get_default_dtype()
     try:
         host = np.array(_to_host(data), dtype=d.numpy)
-    except ValueError as error:
-        if isinstance(data, (list, tuple)) and "inhomogeneous" in str(error):
-            raise ValueError(_shape_error(data)) from None
-        raise
-    except OverflowError as error:
+    except (OverflowError, ValueError) as error:
+        if "inhomogeneous" in str(error):
+            _check_nesting(data, _shape_of_first(data))
+        elif dtype is None:
+            raise ValueError(f"Overflow when unpacking long long: {error}; tensors hold integers of 64 bits") from None
         raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {error}") from None
     return finish(host if device is None else _backend(device).from_host(host), requires_grad)
 
 
-def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Any:
+def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: DeviceLike | None = None) -> Tensor:
     """`data` as a tensor, sharing memory where it can: tensors and arrays of the right dtype and device."""
     if isinstance(data, Variable):
         return data.to(device=device, dtype=dtype)  # type: ignore[attr-defined]
@@ -120,7 +149,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Any:
     return tensor(data, dtype=dtype, device=device)
 
 
-def from_numpy(array: np.ndarray) -> Any:
+def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     """A CPU tensor that shares memory with a NumPy array."""
     if not isinstance(array, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(array).__name__})")
@@ -130,89 +159,177 @@ def from_numpy(array: np.ndarray) -> Any:
     return wrap(array.view(np.ndarray))
 
 
-def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def _filled(shape: tuple[int, ...], value: float, dtype: dtypes.dtype, backend: Any, requires_grad: bool) -> Tensor:
+    try:
+        return finish(backend.full(shape, value, dtype.numpy), requires_grad)
+    except (OverflowError, ValueError) as error:
+        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow: {error}") from None
+
+
+def full(
+    size: int | Sequence[int],
+    fill_value: Tensor | float,
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: DeviceLike | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """A tensor filled with one value; its dtype is that of the value unless given."""
-    value = fill_value.item() if isinstance(fill_value, Variable) else fill_value  # type: ignore[attr-defined]
-    d = dtype or dtypes.of_number(value)
-    shape = _size_of("full", (size,) if not isinstance(size, int) else (size,))
-    return finish(_backend(device).full(shape, value, d.numpy), requires_grad)
+    value = fill_value.item() if isinstance(fill_value, Variable) else fill_value
+    if not isinstance(value, (bool, int, float)):
+        raise TypeError(f"full(): argument 'fill_value' (position 2) must be Number, not {type(value).__name__}")
+    return _filled(_size_of("full", (size,)), value, dtypes.given("full", dtype) or dtypes.of_number(value), _backend(device), requires_grad)
 
 
-def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def zeros(
+    *sizes: int | Sequence[int],
+    size: Sequence[int] | None = None,
+    dtype: dtypes.dtype | None = None,
+    device: DeviceLike | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """A tensor filled with 0."""
-    d = dtype or dtypes.get_default_dtype()
-    return finish(_backend(device).full(_size_of("zeros", size), 0, d.numpy), requires_grad)
+    d = dtypes.given("zeros", dtype) or dtypes.get_default_dtype()
+    return finish(_backend(device).full(_size_of("zeros", sizes, size), 0, d.numpy), requires_grad)
 
 
-def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def ones(
+    *sizes: int | Sequence[int],
+    size: Sequence[int] | None = None,
+    dtype: dtypes.dtype | None = None,
+    device: DeviceLike | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """A tensor filled with 1."""
-    d = dtype or dtypes.get_default_dtype()
-    return finish(_backend(device).full(_size_of("ones", size), 1, d.numpy), requires_grad)
+    d = dtypes.given("ones", dtype) or dtypes.get_default_dtype()
+    return finish(_backend(device).full(_size_of("ones", sizes, size), 1, d.numpy), requires_grad)
 
 
-def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def empty(
+    *sizes: int | Sequence[int],
+    size: Sequence[int] | None = None,
+    dtype: dtypes.dtype | None = None,
+    device: DeviceLike | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """A tensor whose values are not set."""
-    d = dtype or dtypes.get_default_dtype()
-    return finish(_backend(device).empty(_size_of("empty", size), d.numpy), requires_grad)
+    d = dtypes.given("empty", dtype) or dtypes.get_default_dtype()
+    return finish(_backend(device).empty(_size_of("empty", sizes, size), d.numpy), requires_grad)
 
 
-def _like(input: Variable, dtype: Any, device: Any) -> tuple[Any, Any]:
+def _like(op: str, input: Variable, dtype: dtypes.dtype | None, device: DeviceLike | None) -> tuple[dtypes.dtype, Any]:
+    if not isinstance(input, Variable):
+        raise TypeError(f"{op}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     own = backend_of(input._array)
-    return (dtype or dtypes.from_numpy(input._array.dtype)).numpy, own if device is None else _backend(device)
+    return dtypes.given(op, dtype) or dtypes.from_numpy(input._array.dtype), own if device is None else _backend(device)
 
 
-def full_like(input: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def full_like(
+    input: Tensor,
+    fill_value: float,
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: DeviceLike | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """A tensor like `input` in shape, dtype and place, filled with one value."""
-    d, backend = _like(input, dtype, device)
-    return finish(backend.full(input._array.shape, fill_value, d), requires_grad)
+    d, backend = _like("full_like", input, dtype, device)
+    value = fill_value.item() if isinstance(fill_value, Variable) else fill_value  # type: ignore[attr-defined]
+    return _filled(input._array.shape, value, d, backend, requires_grad)
 
 
-def zeros_like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def zeros_like(
+    input: Tensor, *, dtype: dtypes.dtype | None = None, device: DeviceLike | None = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor like `input` in shape, dtype and place, filled with 0."""
-    return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
+    d, backend = _like("zeros_like", input, dtype, device)
+    return finish(backend.full(input._array.shape, 0, d.numpy), requires_grad)
 
 
-def ones_like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def ones_like(
+    input: Tensor, *, dtype: dtypes.dtype | None = None, device: DeviceLike | None = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor like `input` in shape, dtype and place, filled with 1."""
-    return full_like(input, 1, dtype=dtype, device=device, requires_grad=requires_grad)
+    d, backend = _like("ones_like", input, dtype, device)
+    return finish(backend.full(input._array.shape, 1, d.numpy), requires_grad)
 
 
-def empty_like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def empty_like(
+    input: Tensor, *, dtype: dtypes.dtype | None = None, device: DeviceLike | None = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor like `input` in shape, dtype and place, whose values are not set."""
-    d, backend = _like(input, dtype, device)
-    return finish(backend.empty(input._array.shape, d), requires_grad)
+    d, backend = _like("empty_like", input, dtype, device)
+    return finish(backend.empty(input._array.shape, d.numpy), requires_grad)
 
 
-def _from_host(array: np.ndarray, dtype: dtypes.dtype, device: Any, requires_grad: bool) -> Any:
+def _from_host(
+    array: np.ndarray[Any, Any], dtype: dtypes.dtype, device: DeviceLike | None, requires_grad: bool
+) -> Tensor:
     host = np.asarray(array, dtype.numpy)
     return finish(host if device is None else _backend(device).from_host(host), requires_grad)
 
 
 def arange(
-    start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Any:
+    start: float | None = None,
+    end: float | None = None,
+    step: float = 1,
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: DeviceLike | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """`start`, `start + step`, ... below `end`; `arange(end)` starts at 0."""
     if end is None:
-        start, end = 0, start
-    start, end, step = (v.item() if isinstance(v, Variable) else v for v in (start, end, step))  # type: ignore[attr-defined]
-    if step == 0:
+        start, end = None, start
+    if end is None:
+        raise TypeError("arange() missing 1 required positional arguments: \"end\"")
+    given: tuple[Any, ...] = (0 if start is None else start, end, step)
+    first, last, by = (v.item() if isinstance(v, Variable) else v for v in given)  # type: ignore[attr-defined]
+    whole = all(isinstance(v, int) for v in (first, last, by))
+    d = dtypes.given("arange", dtype) or (dtypes.int64 if whole else dtypes.get_default_dtype())
+    if not all(map(math.isfinite, (first, last, by))):
+        raise RuntimeError(f"unsupported range: {first} -> {last}")
+    if d is dtypes.int64:
+        first, last, by = int(first), int(last), int(by)
+    if by == 0:
         raise RuntimeError("step must be nonzero")
-    if (end - start) / step < 0:
+    if (last - first) / by < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
-    whole = all(isinstance(v, int) for v in (start, end, step))
-    d = dtype or (dtypes.int64 if whole else dtypes.get_default_dtype())
-    count = math.ceil((end - start) / step) if not whole else max(0, -((start - end) // step))
-    positions = np.arange(count, dtype=np.int64 if whole else np.float64)
-    return _from_host(start + positions * step, d, device, requires_grad)
+    exact = isinstance(first, int) and isinstance(last, int) and isinstance(by, int)
+    count = -((first - last) // by) if exact else math.ceil((last - first) / by)
+    if d.category == 1:
+        first, by = int(first), int(by)
+    positions = np.arange(count, dtype=np.float64 if d.is_floating_point and not exact else np.int64)
+    return _from_host(first + positions * by, d, device, requires_grad)
 
 
-def linspace(start: float, end: float, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def linspace(
+    start: float,
+    end: float,
+    steps: int,
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: DeviceLike | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """`steps` numbers from `start` to `end`, both included, evenly spaced."""
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
-    return _from_host(np.linspace(start, end, steps), dtype or dtypes.get_default_dtype(), device, requires_grad)
+    return _from_host(np.linspace(start, end, steps), dtypes.given("linspace", dtype) or dtypes.get_default_dtype(), device, requires_grad)
 
 
-def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: DeviceLike | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """A matrix with ones on its diagonal."""
-    return _from_host(np.eye(n, m), dtype or dtypes.get_default_dtype(), device, requires_grad)
+    for name, size in (("n", n), ("m", n if m is None else m)):
+        if not isinstance(size, (int, np.integer)):
+            raise TypeError(f"eye(): argument '{name}' must be int, not {type(size).__name__}")
+        if size < 0:
+            raise RuntimeError(f"{name} must be greater or equal to 0, got {size}")
+    return _from_host(np.eye(n, m), dtypes.given("eye", dtype) or dtypes.get_default_dtype(), device, requires_grad)

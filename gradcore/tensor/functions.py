@@ -6,8 +6,8 @@ written here in terms of the ops.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import dtypes
 from ..autograd.inplace import apply_inplace, copy_values
@@ -20,7 +20,11 @@ from ..ops import linalg as L
 from ..ops import reductions as R
 from ..ops import rows, shape
 from ..ops.core import make_functions
-from ..ops.dims import wrap_dim
+from ..ops.dims import Dims, wrap_dim
+
+if TYPE_CHECKING:
+    from .random import Generator
+    from .tensor import Tensor
 
 Function = Callable[..., Any]
 
@@ -98,7 +102,7 @@ for _name, _of in {
 
 
 # ---------------------------------------------------------------- arithmetic
-def _rounded(input: Any, other: Any, rounding_mode: str) -> Any:
+def _rounded(input: Tensor, other: Tensor | float, rounding_mode: str) -> Tensor:
     if rounding_mode == "floor":
         return FUNCTIONS["floor_divide"](input, other)
     if rounding_mode != "trunc":
@@ -113,7 +117,7 @@ def _rounded(input: Any, other: Any, rounding_mode: str) -> Any:
 
 
 @function
-def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
+def div(input: Tensor, other: Tensor | float, *, rounding_mode: str | None = None) -> Tensor:
     """`input / other`; `rounding_mode` "floor" rounds down, "trunc" towards zero, keeping integers integers."""
     return _div(input, other) if rounding_mode is None else _rounded(input, other, rounding_mode)
 
@@ -122,7 +126,7 @@ for _name in ("divide", "true_divide"):
     alias(_name, "div")
 
 
-def div_(self: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
+def div_(self: Tensor, other: Tensor | float, *, rounding_mode: str | None = None) -> Tensor:
     """`div` in place."""
     return apply_inplace(A.div, (self, other), {}) if rounding_mode is None else copy_(self, _rounded(self, other, rounding_mode))
 
@@ -131,24 +135,29 @@ METHODS["div_"] = div_
 
 
 @function
-def where(condition: Any, input: Any = None, other: Any = None) -> Any:
+def where(condition: Tensor, input: Tensor | float | None = None, other: Tensor | float | None = None) -> Tensor:
     """`input` where `condition` (a bool tensor) holds, else `other`."""
     if input is None or other is None:
         raise TypeError("where() takes condition, input and other")
     if isinstance(condition, Variable) and condition._array.dtype.kind != "b":
-        raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}")  # type: ignore[attr-defined]
+        raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}")
     return apply(A.where, (condition, input, other), {})
 
 
-METHODS["where"] = lambda self, condition, other: where(condition, self, other)
+def _where(self: Tensor, condition: Tensor, other: Tensor | float) -> Tensor:
+    """`self` where `condition` (a bool tensor) holds, else `other`."""
+    return where(condition, self, other)
+
+
+METHODS["where"] = _where
 
 
 # ---------------------------------------------------------------- reductions
 class ReturnType(NamedTuple):
     """What `max(dim)` and `min(dim)` return: `(values, indices)`."""
 
-    values: Any
-    indices: Any
+    values: Tensor
+    indices: Tensor
 
 
 class max_result(ReturnType):
@@ -165,6 +174,8 @@ def _extreme(name: str, everything: Op, along: Op, pairwise: str, result: Any) -
     (_along,) = make_functions([(along, name, apply)])
 
     def extreme(input: Any, *args: Any, **kwargs: Any) -> Any:
+        if "axis" in kwargs:
+            kwargs["dim"] = kwargs.pop("axis")
         first = args[0] if args else kwargs.get("dim", kwargs.get("other"))
         if first is None:
             return apply(everything, (input,), {})
@@ -185,9 +196,12 @@ _extreme("min", R.min_all, R.min_dim, "minimum", min_result)
 
 
 @function
-def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """The product over `dim` (None: all); integers are multiplied as int64."""
     return apply(R.prod_dim, (input,), {"dim": dim, "keepdim": keepdim, "dtype": dtype})
+
+
+_ALIASES = {"axis": "dim", "keepdims": "keepdim"}
 
 
 def _spread_arguments(op: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -195,7 +209,7 @@ def _spread_arguments(op: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     names = ("dim", "unbiased", "keepdim")
     if args and isinstance(args[0], bool):
         args = (None, *args)
-    given = {**dict(zip(names, args)), **kwargs}
+    given = {**dict(zip(names, args)), **{_ALIASES.get(n, n): v for n, v in kwargs.items()}}
     unknown = set(given) - {*names, "correction"}
     if unknown:
         raise TypeError(f"{op}() got an unexpected keyword argument '{unknown.pop()}'")
@@ -206,71 +220,87 @@ def _spread_arguments(op: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 
 @function
-def var(input: Any, *args: Any, **kwargs: Any) -> Any:
+def var(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean over count - correction."""
     return apply(R.var_dim, (input,), _spread_arguments("var", args, kwargs))
 
 
 @function
-def std(input: Any, *args: Any, **kwargs: Any) -> Any:
+def std(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """`std(input, dim=None, *, correction=1, keepdim=False)`: the square root of the variance."""
     return apply(R.std_dim, (input,), _spread_arguments("std", args, kwargs))
 
 
 @function
-def norm(input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
+def norm(
+    input: Tensor, p: float | str = 2, dim: Dims = None, keepdim: bool = False, dtype: dtypes.dtype | None = None
+) -> Tensor:
     """The p-norm over `dim` (None: all elements); `p` is a number, `inf`, or "fro"."""
-    if p == "fro":
+    if p is None or p == "fro":
         p = 2
+    elif isinstance(p, str):
+        raise RuntimeError(f"norm(): order {p!r} is not covered: give a number, inf, or 'fro'")
     if dtype is not None:
         input = input.to(dtype)
     return apply(R.norm_dim, (input,), {"p": float(p), "dim": dim, "keepdim": keepdim})
 
 
-def _softmax(op: Op, input: Any, dim: int, dtype: Any) -> Any:
+def _softmax(op: Op, input: Tensor, dim: int, dtype: dtypes.dtype | None) -> Tensor:
     return apply(op, (input if dtype is None else input.to(dtype),), {"dim": dim})
 
 
 @function
-def softmax(input: Any, dim: int, dtype: Any = None) -> Any:
+def softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
     """`exp(x) / sum(exp(x))` along `dim`."""
     return _softmax(rows.softmax, input, dim, dtype)
 
 
 @function
-def log_softmax(input: Any, dim: int, dtype: Any = None) -> Any:
+def log_softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
     """`x - log(sum(exp(x)))` along `dim`."""
     return _softmax(rows.log_softmax, input, dim, dtype)
 
 
 @function
-def allclose(input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
+def allclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+) -> bool:
     """Whether `abs(input - other) <= atol + rtol * abs(other)` everywhere."""
     if input.dtype is not other.dtype:
         raise RuntimeError(f"{type_of(input)} did not match {type_of(other)}: allclose() takes tensors of one dtype")
     a, b = input.detach(), other.detach()
-    close = (a == b) | ((a - b).abs() <= atol + rtol * b.abs()) & b.isfinite()
+    close = a == b
+    if a.dtype is not dtypes.bool_:
+        close = close | ((a - b).abs() <= atol + rtol * b.abs()) & b.isfinite()
     if equal_nan:
         close = close | (a.isnan() & b.isnan())
     return bool(close.all())
 
 
-def type_of(t: Any) -> str:
+def type_of(t: Tensor) -> str:
     """The dtype's name, capitalised as PyTorch does in messages."""
     return str(t.dtype.name).capitalize()
 
 
 @function
-def equal(input: Any, other: Any) -> bool:
+def equal(input: Tensor, other: Tensor) -> bool:
     """Whether both have the same shape and elements."""
+    if not isinstance(other, Variable):
+        raise TypeError(f"equal(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}")
     return input.shape == other.shape and bool((input.detach() == other.detach()).all())
 
 
 # ---------------------------------------------------------------- products
 @function
-def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """`beta * input + alpha * (mat1 @ mat2)`."""
+    if input.dtype is not mat1.dtype:
+        raise RuntimeError(
+            f"addmm(): input and mat1 must have the same dtype, but got {type_of(input)} and {type_of(mat1)}; convert "
+            "one, as in input.to(mat1.dtype)"
+        )
     product = FUNCTIONS["mm"](mat1, mat2)
+    input = input.expand(product.shape)
     if alpha != 1:
         product = product * alpha
     if beta == 0:
@@ -279,7 +309,7 @@ def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1
 
 
 @function
-def outer(input: Any, vec2: Any) -> Any:
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """The products of all pairs of elements of two vectors: (n, m)."""
     if input.ndim != 1 or vec2.ndim != 1:
         raise RuntimeError(f"outer: Expected 1-D argument self and vec2, but got {input.ndim}-D and {vec2.ndim}-D")
@@ -291,7 +321,7 @@ alias("ger", "outer")
 
 # ---------------------------------------------------------------- shapes
 @function
-def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions `start_dim` to `end_dim` joined into one."""
     if input.ndim == 0:
         return input.reshape(1)
@@ -308,7 +338,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 
 
 @function
-def split(input: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
+def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Views of consecutive pieces along `dim`: of one size (the last may be smaller), or of the given sizes."""
     if input.ndim == 0:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
@@ -318,43 +348,48 @@ def split(input: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, .
     return out if isinstance(out, tuple) else (out,)
 
 
+def _split(self: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of consecutive pieces along `dim`: of one size (the last may be smaller), or of the given sizes."""
+    return split(self, split_size, dim)
+
+
+METHODS["split"] = _split
+
+
 @function
-def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most `chunks` views of equal pieces along `dim` (the last may be smaller)."""
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    if input.ndim == 0:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
     size = input.shape[wrap_dim(dim, input.ndim)]
-    return split(input, max(1, -(-size // chunks)), dim)  # type: ignore[no-any-return]
+    return split(input, -(-size // chunks) if size else [0] * chunks, dim)
 
 
 @function
-def numel(input: Any) -> int:
+def numel(input: Tensor) -> int:
     """The number of elements."""
     return int(input._array.size)
 
 
-def expand_as(self: Any, other: Any) -> Any:
+def expand_as(self: Tensor, other: Tensor) -> Tensor:
     """`self` expanded to the shape of `other`."""
     return self.expand(other.shape)
 
 
-def view_as(self: Any, other: Any) -> Any:
+def view_as(self: Tensor, other: Tensor) -> Tensor:
     """`self` viewed in the shape of `other`."""
     return self.view(other.shape)
 
 
-def reshape_as(self: Any, other: Any) -> Any:
+def reshape_as(self: Tensor, other: Tensor) -> Tensor:
     """`self` in the shape of `other`."""
     return self.reshape(other.shape)
 
 
-def transposed(self: Any) -> Any:
-    """The tensor with its dimensions reversed."""
-    return self.t() if self.ndim <= 2 else self.permute(*reversed(range(self.ndim)))
-
-
 # ---------------------------------------------------------------- writing
-def copy_(self: Any, src: Any, non_blocking: bool = False) -> Any:
+def copy_(self: Tensor, src: Tensor | float, non_blocking: bool = False) -> Tensor:
     """Overwrite the tensor with `src`, broadcast and converted to its dtype and device."""
     if isinstance(src, Variable) and src._array.ndim and not _fits(src._array.shape, self._array.shape):
         raise RuntimeError(
@@ -368,32 +403,40 @@ def _fits(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
     return len(small) <= len(large) and all(n in (1, m) for n, m in zip(small[::-1], large[::-1]))
 
 
-def fill_(self: Any, value: Any) -> Any:
+def fill_(self: Tensor, value: Tensor | float) -> Tensor:
     """Overwrite every element with one value."""
     if isinstance(value, Variable) and value._array.ndim:
         raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value._array.ndim} dimensions.")
+    if not isinstance(value, (Variable, bool, int, float)):
+        raise TypeError(f"fill_(): argument 'value' (position 1) must be Tensor or Number, not {type(value).__name__}")
     return apply_inplace(copy_values, (self, value), {})
 
 
-def zero_(self: Any) -> Any:
+def zero_(self: Tensor) -> Tensor:
     """Overwrite every element with 0."""
     return fill_(self, 0)
 
 
-def uniform_(self: Any, a: float = 0.0, b: float = 1.0, *, generator: Any = None) -> Any:
+def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with uniform numbers in [a, b)."""
+    if a > b:
+        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
     return _fill_random(self, "uniform", generator, b - a, a)
 
 
-def normal_(self: Any, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Any:
+def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Overwrite with normal numbers of the given mean and standard deviation."""
+    if std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
     return _fill_random(self, "normal", generator, std, mean)
 
 
-def _fill_random(self: Any, kind: str, generator: Any, scale: float, shift: float) -> Any:
+def _fill_random(self: Tensor, kind: str, generator: Generator | None, scale: float, shift: float) -> Tensor:
     from .random import default_generator
 
     array = self._array
+    if array.dtype.kind not in "fV":
+        raise NotImplementedError(f"{kind}_() fills floating point tensors, not {self.dtype}")
     draw = (generator or default_generator).draw()
     values = getattr(backend_of(array), kind)(array.shape, array.dtype, *draw)
     return apply_inplace(copy_values, (self, values * scale + shift if (scale, shift) != (1, 0) else values), {})
@@ -409,7 +452,7 @@ METHODS.update(
 
 # ---------------------------------------------------------------- dtypes
 def _converter(name: str, dtype: dtypes.dtype) -> None:
-    def convert(self: Any) -> Any:
+    def convert(self: Tensor) -> Tensor:
         return self.to(dtype)
 
     convert.__name__ = convert.__qualname__ = name
@@ -428,7 +471,7 @@ def is_tensor(obj: Any) -> bool:
 
 
 @function
-def is_floating_point(input: Any) -> bool:
+def is_floating_point(input: Tensor) -> bool:
     """Whether the dtype is a floating point one."""
     return bool(input.dtype.is_floating_point)
 
@@ -439,7 +482,7 @@ METHODS.pop("numel")
 
 
 @function
-def result_type(tensor1: Any, tensor2: Any) -> dtypes.dtype:
+def result_type(tensor1: Tensor | float, tensor2: Tensor | float) -> dtypes.dtype:
     """The dtype that arithmetic on the two (tensors or numbers) gives."""
     from ..ops.elementwise import promoted_type
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd.grad_mode import mode
 from ..autograd.inplace import apply_inplace, copy_values
-from ..autograd.tape import apply, elementwise_function
+from ..autograd.tape import apply, elementwise_function, wants_grad
 from ..autograd.variable import Variable
 from ..backends import backend_of, is_array
 from ..ops import REGISTRY, Elementwise, indexing
@@ -17,9 +18,6 @@ from .tensor import Tensor
 
 for _name, _function in METHODS.items():
     setattr(Tensor, _name, _function)
-
-Tensor.T = property(functions.transposed, doc="The tensor with its dimensions reversed.")  # type: ignore[attr-defined]
-Tensor.mT = property(lambda self: self.transpose(-2, -1), doc="The tensor with its last two dimensions swapped.")  # type: ignore[attr-defined]
 
 
 # ---------------------------------------------------------------- operators
@@ -37,7 +35,7 @@ def _equality(f: Any) -> Any:
     return operator
 
 
-_BINARY = {
+BINARY = {
     "add": "add",
     "sub": "sub",
     "mul": "mul",
@@ -50,6 +48,8 @@ _BINARY = {
     "or": "bitwise_or",
     "xor": "bitwise_xor",
 }
+COMPARISON = {"eq": "eq", "ne": "ne", "lt": "lt", "le": "le", "gt": "gt", "ge": "ge"}
+UNARY = {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}
 
 
 def _operator(slot: str, name: str, change: Any = None) -> None:
@@ -66,19 +66,15 @@ def _operator(slot: str, name: str, change: Any = None) -> None:
     setattr(Tensor, f"__{slot}__", first)
 
 
-for _symbol, _name in _BINARY.items():
+for _symbol, _name in BINARY.items():
     _operator(_symbol, _name)
     _operator(f"r{_symbol}", _name, _reflected)
     if f"{_name}_" in METHODS:
         setattr(Tensor, f"__i{_symbol}__", METHODS[f"{_name}_"])
-for _name in ("lt", "le", "gt", "ge"):
-    _operator(_name, _name)
-for _name in ("eq", "ne"):
-    _operator(_name, _name, _equality)
-for _symbol, _name in {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}.items():
+for _symbol, _name in COMPARISON.items():
+    _operator(_symbol, _name, _equality if _name in ("eq", "ne") else None)
+for _symbol, _name in UNARY.items():
     _operator(_symbol, _name)
-Tensor.__pos__ = lambda self: self  # type: ignore[attr-defined]
-Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 
 # ---------------------------------------------------------------- indexing
@@ -131,12 +127,21 @@ def _entry(tensor: Any, k: Any) -> Any:
     return array
 
 
-def _getitem(self: Any, key: Any) -> Any:
+def _getitem(self: Tensor, key: Any) -> Tensor:
     full = _key(self, key)
-    return apply(indexing.select_view if indexing.is_basic(full) else indexing.index, (self,), {"key": full})
+    if indexing.is_basic(full):
+        return apply(indexing.select_view, (self,), {"key": full})
+    return apply(indexing.index, (self,), {"key": _lasting(full, self)})
 
 
-def _setitem(self: Any, key: Any, value: Any) -> None:
+def _lasting(key: tuple[Any, ...], *operands: Any) -> tuple[Any, ...]:
+    """The key for the tape, which needs its arrays as they are now: copied, for they may be changed."""
+    if not (mode.enabled and any(isinstance(t, Variable) and wants_grad(t) for t in operands)):
+        return key
+    return tuple([backend_of(k).copy(k) if is_array(k) else k for k in key])
+
+
+def _setitem(self: Tensor, key: Any, value: Any) -> None:
     full = _key(self, key)
     if isinstance(value, np.generic):
         value = value.item()
@@ -159,7 +164,10 @@ def _setitem(self: Any, key: Any, value: Any) -> None:
         return
     array = value._array if isinstance(value, Variable) else value
     apply_inplace(
-        indexing.index_put, (self, value), {"key": full}, write=lambda target: indexing.write(target, array, full)
+        indexing.index_put,
+        (self, value),
+        {"key": _lasting(full, self, value)},
+        write=lambda target: indexing.write(target, array, full),
     )
 
 
@@ -176,16 +184,14 @@ def _squeezed(value: Any, expected: tuple[int, ...]) -> Any:
     return value
 
 
-Tensor.__getitem__ = _getitem  # type: ignore[method-assign]
-Tensor.__setitem__ = _setitem  # type: ignore[method-assign]
+Tensor.__getitem__ = _getitem  # type: ignore[method-assign, assignment]
+Tensor.__setitem__ = _setitem  # type: ignore[method-assign, assignment]
 
 
 # ---------------------------------------------------------------- new_*
 def _new(name: str, make: Any) -> None:
-    def new(self: Any, *args: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
-        return make(
-            *args, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad
-        )
+    def new(self: Tensor, *args: Any, dtype: Any = None, device: Any = None, **options: Any) -> Tensor:
+        return make(*args, dtype=dtype or self.dtype, device=device or self.device, **options)
 
     new.__name__ = name
     new.__doc__ = f"`{make.__name__}` with this tensor's dtype and device."

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import dtypes
 from ..autograd.tape import wrap
 from ..backends import backend_for
+from ..devices import DeviceLike
 from ..devices import device as Device
 from .creation import _floating, _size_of, finish
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
 
 
 class Generator:
@@ -23,7 +28,7 @@ class Generator:
     True
     """
 
-    def __init__(self, device: Any = "cpu"):
+    def __init__(self, device: DeviceLike = "cpu"):
         self.device = Device(device)
         self._seed = 67280421310721
         self._offset = 0
@@ -45,11 +50,11 @@ class Generator:
         """The seed of the stream."""
         return self._seed
 
-    def get_state(self) -> Any:
+    def get_state(self) -> Tensor:
         """The state as a tensor: seed and draws."""
         return wrap(np.array([self._seed, self._offset], np.uint64).view(np.int64))
 
-    def set_state(self, state: Any) -> Generator:
+    def set_state(self, state: Tensor) -> Generator:
         """Go back to a state from `get_state`."""
         seed, offset = state.numpy().view(np.uint64)
         self._seed, self._offset = int(seed), int(offset)
@@ -80,76 +85,115 @@ def initial_seed() -> int:
     return default_generator.initial_seed()
 
 
-def get_rng_state() -> Any:
+def get_rng_state() -> Tensor:
     """The state of the default generator."""
     return default_generator.get_state()
 
 
-def set_rng_state(state: Any) -> None:
+def set_rng_state(state: Tensor) -> None:
     """Restore the state of the default generator."""
     default_generator.set_state(state)
 
 
-def _backend(device: Any) -> Any:
+def _backend(device: DeviceLike | None) -> Any:
     return backend_for(Device("cpu" if device is None else device))
 
 
-def rand(*size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def rand(
+    *sizes: int | Sequence[int],
+    size: Sequence[int] | None = None,
+    generator: Generator | None = None,
+    dtype: dtypes.dtype | None = None,
+    device: DeviceLike | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Uniform numbers in [0, 1)."""
     d = _floating("rand", dtype)
-    array = _backend(device).uniform(_size_of("rand", size), d.numpy, *(generator or default_generator).draw())
+    array = _backend(device).uniform(_size_of("rand", sizes, size), d.numpy, *(generator or default_generator).draw())
     return finish(array, requires_grad)
 
 
-def randn(*size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def randn(
+    *sizes: int | Sequence[int],
+    size: Sequence[int] | None = None,
+    generator: Generator | None = None,
+    dtype: dtypes.dtype | None = None,
+    device: DeviceLike | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Numbers from the standard normal distribution."""
     d = _floating("randn", dtype)
-    array = _backend(device).normal(_size_of("randn", size), d.numpy, *(generator or default_generator).draw())
+    array = _backend(device).normal(_size_of("randn", sizes, size), d.numpy, *(generator or default_generator).draw())
     return finish(array, requires_grad)
 
 
 def randint(
-    low: int,
+    low: int | None = None,
     high: Any = None,
     size: Any = None,
     *,
     generator: Generator | None = None,
-    dtype: Any = None,
-    device: Any = None,
+    dtype: dtypes.dtype | None = None,
+    device: DeviceLike | None = None,
     requires_grad: bool = False,
-) -> Any:
+) -> Tensor:
     """Integers in [low, high), all equally likely: `randint(high, size)` or `randint(low, high, size)`."""
-    if size is None:
-        if isinstance(high, int) or high is None:
-            raise TypeError("randint() missing 1 required positional arguments: \"size\"")
-        low, high, size = 0, low, high
+    if size is None and isinstance(high, (tuple, list)):
+        low, high, size = None, low, high
     if high is None:
-        low, high = 0, low
-    if low >= high:
-        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    d = dtype or dtypes.int64
+        low, high = None, low
+    if not isinstance(size, (tuple, list)):
+        raise TypeError(f"randint(): argument 'size' must be tuple of ints, not {type(size).__name__}")
+    start, stop = 0 if low is None else int(low), int(high)
+    if start >= stop:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={start} >= to={stop}")
+    d = dtypes.given("randint", dtype) or dtypes.int64
+    _check_range("randint", d, start, stop - 1)
+    shape = _size_of("randint", (size,))
     draw = (generator or default_generator).draw()
-    return finish(_backend(device).integers(low, high, tuple(size), d.numpy, *draw), requires_grad)
+    return finish(_backend(device).integers(start, stop, shape, d.numpy, *draw), requires_grad)
 
 
-def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None, device: Any = None) -> Any:
+def _check_range(op: str, dtype: dtypes.dtype, first: int, last: int) -> None:
+    """RuntimeError unless `dtype`, if it is one of integers, holds the numbers from `first` to `last`."""
+    if dtype.category == 1:
+        limits = dtypes.iinfo(dtype)
+        if first < limits.min or last > limits.max:
+            raise RuntimeError(f"{op}(): {last if last > limits.max else first} is out of bounds for {dtype}")
+
+
+def randperm(
+    n: int, *, generator: Generator | None = None, dtype: dtypes.dtype | None = None, device: DeviceLike | None = None
+) -> Tensor:
     """The numbers 0 to n-1 in random order."""
-    d = dtype or dtypes.int64
+    if n < 0:
+        raise RuntimeError(f"randperm(): Trying to create tensor with negative dimension {n}: [{n}]")
+    d = dtypes.given("randperm", dtype) or dtypes.int64
+    _check_range("randperm", d, 0, n - 1)
     return finish(_backend(device).permutation(n, d.numpy, *(generator or default_generator).draw()), False)
 
 
-def rand_like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def rand_like(
+    input: Tensor, *, dtype: dtypes.dtype | None = None, device: DeviceLike | None = None, requires_grad: bool = False
+) -> Tensor:
     """`rand` in the shape, dtype and place of `input`."""
-    return rand(*input.shape, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+    return rand(size=input.shape, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
 
 
-def randn_like(input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def randn_like(
+    input: Tensor, *, dtype: dtypes.dtype | None = None, device: DeviceLike | None = None, requires_grad: bool = False
+) -> Tensor:
     """`randn` in the shape, dtype and place of `input`."""
-    return randn(*input.shape, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+    return randn(size=input.shape, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
 
 
-def randint_like(input: Any, low: int, high: int | None = None, *, dtype: Any = None, device: Any = None) -> Any:
+def randint_like(
+    input: Tensor,
+    low: int,
+    high: int | None = None,
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: DeviceLike | None = None,
+) -> Tensor:
     """`randint` in the shape, dtype and place of `input`."""
-    return randint(low, high, tuple(input.shape), dtype=dtype or input.dtype, device=device or input.device) if (
-        high is not None
-    ) else randint(0, low, tuple(input.shape), dtype=dtype or input.dtype, device=device or input.device)
+    return randint(low, high, input.shape, dtype=dtype or input.dtype, device=device or input.device)

@@ -6,22 +6,31 @@ Methods and operators that are ops are added by `gradcore.tensor.methods`, from 
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from .. import dtypes
 from ..autograd import api
-from ..autograd.tape import apply, node_of, set_tensor_type, wrap
+from ..autograd.tape import apply, node_of, set_tensor_type, wants_grad, wrap
 from ..autograd.variable import Extra, Variable
 from ..backends import backend_for, backend_of
 from ..devices import device as Device
 from ..ops.convert import to_copy
+from ..ops.dims import wrap_dim
 from .printing import repr_of
 from .size import Size
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ._methods import TensorMethods  # what gradcore.tensor.methods adds, written out
+else:
+    TensorMethods = Variable
 
 _hook_ids = itertools.count()
 
@@ -43,7 +52,7 @@ class RemovableHandle:
         self.remove()
 
 
-class Tensor(Variable):
+class Tensor(TensorMethods):
     """A multi-dimensional array on a device, with gradients.
 
     Make one with `gradcore.tensor`, `gradcore.zeros`, ... It behaves as `torch.Tensor`.
@@ -53,7 +62,7 @@ class Tensor(Variable):
     __array_priority__ = 1000
     __hash__ = object.__hash__
 
-    def __new__(cls, *args: Any) -> Any:
+    def __new__(cls, *args: Any) -> Self:
         from .creation import tensor, zeros
 
         if not args:
@@ -76,25 +85,25 @@ class Tensor(Variable):
     # -- what it is
     @property
     def shape(self) -> Size:
-        return Size(self._array.shape)
+        return tuple.__new__(Size, self._array.shape)
 
+    @overload
+    def size(self, dim: None = None) -> Size: ...
+    @overload
+    def size(self, dim: int) -> int: ...
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the size of one dimension."""
         if dim is None:
             return Size(self._array.shape)
-        if not -self._array.ndim <= dim < self._array.ndim:
-            from ..ops.dims import wrap_dim
-
-            wrap_dim(dim, self._array.ndim)
-        return self._array.shape[dim]
+        return self._array.shape[wrap_dim(dim, self._array.ndim)]
 
     @property
     def ndim(self) -> int:
-        return self._array.ndim  # type: ignore[no-any-return]
+        return self._array.ndim
 
     def dim(self) -> int:
         """The number of dimensions."""
-        return self._array.ndim  # type: ignore[no-any-return]
+        return self._array.ndim
 
     def numel(self) -> int:
         """The number of elements."""
@@ -126,10 +135,27 @@ class Tensor(Variable):
     def nbytes(self) -> int:
         return int(self._array.nbytes)
 
+    @overload
+    def stride(self, dim: None = None) -> tuple[int, ...]: ...
+    @overload
+    def stride(self, dim: int) -> int: ...
     def stride(self, dim: int | None = None) -> Any:
         """The strides in elements, or that of one dimension."""
-        strides = tuple(s // self._array.itemsize for s in self._array.strides)
-        return strides if dim is None else strides[dim]
+        array = self._array
+        strides = tuple(s // array.itemsize for s in array.strides)
+        if not array.size:  # NumPy leaves these open
+            strides = tuple(math.prod(max(n, 1) for n in array.shape[i + 1 :]) for i in range(array.ndim))
+        return strides if dim is None else strides[wrap_dim(dim, array.ndim)]
+
+    @property
+    def T(self) -> Tensor:
+        """The tensor with its dimensions reversed."""
+        return self.t() if self.ndim <= 2 else self.permute(*reversed(range(self.ndim)))
+
+    @property
+    def mT(self) -> Tensor:
+        """The tensor with its last two dimensions swapped."""
+        return self.transpose(-2, -1)
 
     def is_contiguous(self) -> bool:
         """Whether the elements lie in memory in C order, without gaps."""
@@ -147,19 +173,21 @@ class Tensor(Variable):
     # -- autograd
     @property
     def requires_grad(self) -> bool:
-        return self._requires_grad
+        return wants_grad(self)
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        self._set_requires_grad(value, "only Tensors of floating point dtype can require gradients")
+        if value and not self.is_leaf:
+            raise RuntimeError("you can only change requires_grad flags of leaf variables.")
+        self._set_requires_grad(value, "only Tensors of floating point and complex dtype can require gradients")
 
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Record operations on this tensor from now on (or no longer)."""
         self._set_requires_grad(requires_grad, "only Tensors of floating point dtype can require gradients")
         return self
 
     def _set_requires_grad(self, value: bool, message: str) -> None:
-        if self._node is not None:
+        if not self.is_leaf:
             if not value:
                 raise RuntimeError(
                     "you can only change requires_grad flags of leaf variables. If you want to use a computed variable "
@@ -177,14 +205,14 @@ class Tensor(Variable):
 
     @property
     def is_leaf(self) -> bool:
-        return self._node is None
+        return node_of(self) is None
 
     @property
     def output_nr(self) -> int:
         return self._index
 
     @property
-    def grad(self) -> Any:
+    def grad(self) -> Tensor | None:
         """The gradient that `backward()` has added up, or None."""
         if self._node is not None and self._requires_grad and self._grad is None and not self.retains_grad:
             warnings.warn(
@@ -234,7 +262,7 @@ class Tensor(Variable):
         out._counter = self.counter()
         return out
 
-    def detach_(self) -> Tensor:
+    def detach_(self) -> Self:
         """Drop this tensor's history."""
         if self._base is not None:
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
@@ -244,7 +272,7 @@ class Tensor(Variable):
     @property
     def data(self) -> Tensor:
         """The same memory without history, and without the version counter: changes through it go unnoticed."""
-        return wrap(self._array)  # type: ignore[no-any-return]
+        return wrap(self._array)
 
     @data.setter
     def data(self, value: Tensor) -> None:
@@ -252,9 +280,9 @@ class Tensor(Variable):
 
     def retain_grad(self) -> None:
         """Fill `.grad` of this tensor too, which is not a leaf."""
-        if not self._requires_grad:
+        if not wants_grad(self):
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-        if self._node is not None:
+        if not self.is_leaf:
             self._extra().retained[self._index] = weakref.ref(self)
 
     @property
@@ -274,9 +302,9 @@ class Tensor(Variable):
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call `hook(grad)` when the gradient of this tensor is computed; what it returns replaces the gradient."""
-        if not self._requires_grad:
+        if not wants_grad(self):
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        if self._node is not None:
+        if not self.is_leaf:
             hooks = self._extra().hooks.setdefault(self._index, {})
         else:
             if self._hooks is None:
@@ -286,9 +314,9 @@ class Tensor(Variable):
 
     def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> RemovableHandle:
         """Call `hook(self)` after a gradient has been added to this leaf's `.grad`."""
-        if not self._requires_grad:
+        if not wants_grad(self):
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        if self._node is not None:
+        if not self.is_leaf:
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
         if self._post_hooks is None:
             self._post_hooks = {}
@@ -299,7 +327,7 @@ class Tensor(Variable):
         return self._counter[1] if self._counter is not None else 0
 
     def _is_view(self) -> bool:
-        return self._base is not None
+        return self._base is not None or self._severed is not None
 
     # -- values
     def item(self) -> Any:
@@ -319,7 +347,7 @@ class Tensor(Variable):
         `force`."""
         if force:
             return self.detach().cpu().numpy()
-        if self._requires_grad:
+        if wants_grad(self):
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         if not isinstance(self._array, np.ndarray):
             raise TypeError(
@@ -337,14 +365,22 @@ class Tensor(Variable):
             raise RuntimeError(f"Boolean value of Tensor with {what} is ambiguous")
         return bool(self.item())
 
+    def __pos__(self) -> Tensor:
+        return self
+
+    def _number(self) -> Any:
+        if self._array.size != 1:
+            raise ValueError("only one element tensors can be converted to Python scalars")
+        return self.item()
+
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._number())
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._number())
 
     def __index__(self) -> int:
-        if self._array.dtype.kind not in "iu" or self._array.size != 1:
+        if self._array.dtype.kind not in "iub" or self._array.size != 1:
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(self.item())
 
@@ -359,10 +395,14 @@ class Tensor(Variable):
         return iter([self[i] for i in range(self._array.shape[0])])
 
     def __contains__(self, value: Any) -> bool:
+        if not isinstance(value, (Variable, bool, int, float, np.generic)):
+            raise RuntimeError(
+                f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(value)}."
+            )
         return bool((self == value).any())
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self._array.ndim == 0 and spec else str(self)
+        return format(self.item(), spec) if self._array.ndim == 0 else object.__format__(self, spec)
 
     def __repr__(self) -> str:
         node = node_of(self)
@@ -381,7 +421,7 @@ class Tensor(Variable):
                 "usage, see https://github.com/pytorch/pytorch/pull/103001"
             )
         if id(self) in memo:
-            return memo[id(self)]  # type: ignore[no-any-return]
+            return memo[id(self)]
         out = object.__new__(type(self))
         out._array = backend_of(self._array).copy(self._array)
         memo[id(self)] = out
@@ -393,7 +433,7 @@ class Tensor(Variable):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         host = np.asarray(backend_of(self._array).to_host(self._array), order="C")
-        return _rebuild, (type(self), host, str(self.device), self._requires_grad and self._node is None)
+        return _rebuild, (type(self), host, str(self.device), self._requires_grad)
 
     # -- elsewhere
     def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **ignored: Any) -> Tensor:
@@ -405,19 +445,22 @@ class Tensor(Variable):
             if name not in ("non_blocking", "memory_format"):
                 raise TypeError(f"to() got an unexpected keyword argument '{name}'")
         for a in args:
-            if isinstance(a, dtypes.dtype):
+            if isinstance(a, (dtypes.dtype, type)):
                 dtype = a
             elif isinstance(a, Tensor):
                 dtype, device = a.dtype, a.device
             elif isinstance(a, (str, Device, int)) and not isinstance(a, bool):
                 device = a
-            elif not isinstance(a, bool):
-                raise TypeError(f"to() received an invalid argument of type {type(a).__name__}: expected a dtype, a device or a Tensor")
+            elif a is not None and not isinstance(a, bool):
+                raise TypeError(
+                    f"to() received an invalid argument of type {type(a).__name__}: expected a dtype, a device or a Tensor"
+                )
+        dtype = dtypes.given("to", dtype)
         target = None if device is None else Device(device)
         same_device = target is None or backend_for(target) is backend_of(self._array)
         if same_device and (dtype is None or dtype is self.dtype) and not copy:
             return self
-        return apply(to_copy, (self,), {"dtype": dtype, "device": None if same_device else target})  # type: ignore[no-any-return]
+        return apply(to_copy, (self,), {"dtype": dtype, "device": None if same_device else target})
 
     def cpu(self) -> Tensor:
         """The tensor in host memory."""
@@ -427,22 +470,23 @@ class Tensor(Variable):
         """The tensor on a GPU."""
         return self.to(device="cuda" if device is None else device)
 
+    @overload
+    def type(self, dtype: None = None) -> str: ...
+    @overload
+    def type(self, dtype: dtypes.dtype) -> Tensor: ...
     def type(self, dtype: Any = None) -> Any:
         """The name of the type, or the tensor converted to `dtype`."""
         if dtype is None:
             where = "cuda." if self.is_cuda else ""
             return f"gradcore.{where}{dtypes.type_name(self._array.dtype)}Tensor"
+        if isinstance(dtype, str):
+            found = dtypes.of_type_name(dtype)
+            return self.to("cuda" if ".cuda." in dtype else "cpu", found)
         return self.to(dtype)
 
     def type_as(self, other: Tensor) -> Tensor:
         """The tensor as the dtype and on the device of `other`."""
         return self.to(other)
-
-    if TYPE_CHECKING:
-        # Added by gradcore.tensor.methods.
-        def __getattr__(self, name: str) -> Any: ...
-        def __getitem__(self, key: Any) -> Tensor: ...
-        def __setitem__(self, key: Any, value: Any) -> None: ...
 
 
 def _register(hooks: dict[int, Any], hook: Any) -> RemovableHandle:
@@ -456,7 +500,7 @@ def _rebuild(cls: Any, host: np.ndarray, device: str, requires_grad: bool) -> Te
     out._array = backend_for(Device(device)).from_host(host)
     if requires_grad:
         out._requires_grad = True
-    return out  # type: ignore[no-any-return]
+    return out
 
 
 set_tensor_type(Tensor)

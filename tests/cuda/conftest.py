@@ -1,7 +1,7 @@
 """The CUDA device under test, real or emulated, and the compilation of every kernel by NVRTC.
 
-Whatever is compiled for the emulated device in a session is compiled by NVRTC too, on the spot: a kernel that a real GPU
-would refuse fails the test that uses it.
+Whatever is compiled for the emulated device in a session is compiled by NVRTC too, on the spot: a kernel that a real
+GPU would refuse fails the test that uses it.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import gradcore.backends.cuda as package
-from gradcore.backends.cuda import compiler, driver, sources
+from gradcore.backends.cuda import CudaBackend, compiler, driver, sources
+from gradcore.backends.cuda.backend import OneOfSeveral
 from gradcore.devices import device
 from gradcore.expr import trace
 
@@ -30,7 +31,8 @@ def test_transfers_copy(cuda, random_array):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int64"])
 def test_products(cuda, cpu, same, dtype, random_array):
-    for a, b in [((4, 5), (5, 3)), ((2, 4, 5), (5, 3)), ((2, 1, 4, 5), (3, 5, 2)), ((5,), (5,)), ((4, 5), (5,)), ((4, 0), (0, 3))]:
+    vectors = [((5,), (5,)), ((4, 5), (5,)), ((4, 0), (0, 3))]
+    for a, b in [((4, 5), (5, 3)), ((2, 4, 5), (5, 3)), ((2, 1, 4, 5), (3, 5, 2)), *vectors]:
         x, y = random_array(a, dtype), random_array(b, dtype)
         same(cuda.matmul(cuda.from_host(x), cuda.from_host(y)), cpu.matmul(x, y), 10)
 
@@ -44,8 +46,38 @@ def test_linear(cuda, cpu, same, dtype, shape, bias, random_array):
     same(found, cpu.linear(x, w, b), 10)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int8", "int32", "int64", "uint8"])
-def test_index_add(cuda, same, dtype):
+KEYS = {
+    "rows": (np.array([1, 4, 1, -4, 0]),),
+    "bare": np.array([[1, 4], [1, -4]]),
+    "a scalar index": (np.array(2),),
+    "pairs": (np.array([1, 4, 1]), np.array([2, 0, -1])),
+    "last dimension": (slice(None), np.array([0, 0, 2])),
+    "mask": (np.array([True, False, True, True, False]),),
+    "with a new axis": (None, np.array([3, 3])),
+    "nothing": (np.array([], np.int64),),
+}
+
+
+def key_on(cuda, key):
+    if isinstance(key, tuple):
+        return tuple(cuda.from_host(k) if isinstance(k, np.ndarray) else k for k in key)
+    return cuda.from_host(key)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_index_add_keys(cuda, same, key, random_array):
+    target = random_array((5, 3))
+    values = random_array(target[KEYS[key]].shape)
+    there = cuda.from_host(target)
+    cuda.index_add(there, key_on(cuda, KEYS[key]), cuda.from_host(values))
+    np.add.at(target, KEYS[key], values)
+    same(there, target)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float16", "bfloat16", "float32", "float64", "int8", "int32", "int64", "uint8", "bool"]
+)
+def test_index_add_dtypes(cuda, same, dtype):
     target = np.zeros((5, 3), dtype_of(dtype))
     index = np.array([1, 4, 1, 1, 0])
     values = np.ones((5, 3), dtype_of(dtype))
@@ -53,6 +85,31 @@ def test_index_add(cuda, same, dtype):
     cuda.index_add(there, cuda.from_host(index), cuda.from_host(values))
     np.add.at(target, index, values)
     same(there, target)
+
+
+def test_index_add_to_a_view_of_broadcast_values(cuda, same, random_array):
+    target, index = random_array((6, 5)), np.array([0, 2, 2])
+    there = cuda.from_host(target)
+    cuda.index_add(there[::2, 1:], (cuda.from_host(index),), cuda.from_host(np.float32([1, 2, 3, 4])))
+    np.add.at(target[::2, 1:], (index,), np.float32([1, 2, 3, 4]))
+    same(there, target)
+
+
+def test_index_add_rounds_once(cuda, same):
+    """4096 halves of 1 added one by one to 2048 would all be lost."""
+    there = cuda.from_host(np.full((2, 1), 2048, np.float16))
+    index = cuda.from_host(np.zeros(4096, np.int64))
+    cuda.index_add(there, index, cuda.from_host(np.ones((4096, 1), np.float16)))
+    same(there, np.array([[6144], [2048]], np.float16))
+
+
+def test_index_add_is_in_bounds_whatever_the_index(cuda, same, checked):
+    there = cuda.from_host(np.zeros((4, 300), np.float32))
+    index = cuda.from_host(np.array([1, 9, 1, -7]))
+    cuda.index_add(there, index, cuda.from_host(np.ones((4, 300), np.float32)))
+    expected = np.zeros((4, 300), np.float32)
+    expected[1] = 2
+    same(there, expected)
 
 
 def test_astype_of_a_view_is_contiguous(cuda, same, random_array):
@@ -103,6 +160,36 @@ def test_a_bad_target_reads_nothing(cuda, checked):
     assert cuda.to_host(weight).tolist() == [1, 0, 0]
 
 
+# ---------------------------------------------------------------- several devices
+
+
+def test_methods_run_on_their_own_device(cuda, monkeypatch):
+    current = [0]
+
+    class Entered:
+        def __init__(self, index):
+            self.index = index
+
+        def __enter__(self):
+            current.append(self.index)
+
+        def __exit__(self, *_):
+            current.pop()
+
+    backend = OneOfSeveral(0)
+    monkeypatch.setattr(backend, "index", 3)
+    monkeypatch.setattr(driver, "current_device", lambda: current[-1])
+    monkeypatch.setattr(cuda.xp.cuda, "Device", Entered)
+    used = []
+    monkeypatch.setattr(backend, "_elementwise", lambda *_: used.append(current[-1]) or [None])
+    backend.elementwise(None, (), F32, (), ())
+    assert used == [3] and current == [0]
+    current.append(3)
+    backend.elementwise(None, (), F32, (), ())
+    assert used == [3, 3] and current == [0, 3]
+    assert backend.adam_step.__wrapped__ is CudaBackend.adam_step
+
+
 # ---------------------------------------------------------------- errors in words
 
 
@@ -134,7 +221,8 @@ def test_no_gpu(monkeypatch, fails):
     runtime = type("runtime", (), {"CUDARuntimeError": CUDARuntimeError, "getDeviceCount": staticmethod(count)})
     library = type("cupy", (), {"cuda": type("cuda", (), {"runtime": runtime})})
     monkeypatch.setattr(driver, "library", lambda: library)
-    with pytest.raises(RuntimeError, match="InsufficientDriver.*nvidia-smi" if fails else "no CUDA-capable.*nvidia-smi"):
+    reason = "InsufficientDriver" if fails else "no CUDA-capable"
+    with pytest.raises(RuntimeError, match=f"{reason}.*nvidia-smi"):
         driver.device_count.__wrapped__()
 
 

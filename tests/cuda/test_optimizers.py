@@ -97,7 +97,7 @@ def test_mixed_dtypes_and_views(cuda, same, random_array):
     same(there[1], b[1:] * 0.9)
 
 
-def test_one_launch_and_one_table(cuda, tensors, monkeypatch):
+def test_one_launch_and_no_new_table(cuda, tensors, monkeypatch):
     there, grads = [[cuda.from_host(p) for p in tensors("float32")] for _ in range(2)]
     cuda.sgd_step(there, grads, None, **sgd_settings({}, True))
     uploads = []

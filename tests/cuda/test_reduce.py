@@ -83,7 +83,9 @@ def test_broadcast_operands(cuda, cpu, same, axes, random_array):
 
 
 @pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)], ids=str)
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "uint8", "int8", "int32", "int64", "bool"])
+@pytest.mark.parametrize(
+    "dtype", ["float16", "bfloat16", "float32", "float64", "uint8", "int8", "int32", "int64", "bool"]
+)
 def test_dtypes(cuda, cpu, same, dtype, axes, random_array):
     dtype = np.dtype(getattr(ml_dtypes, dtype, dtype))
     x = abs(random_array((40, 64), "float32", 3.0)).astype(dtype)
@@ -102,6 +104,14 @@ def test_sums_of_half_precision_accumulate_in_float32(cuda, same):
     x[0] = 2048
     found = cuda.reduce(SUM, [cuda.from_host(x)], x.dtype, F32, x.shape, (0,), False)
     assert cuda.to_host(found) == 2048 + 4999
+
+
+@pytest.mark.parametrize("combine", ["sum", "prod"])
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_integers_wrap_around(cuda, cpu, same, checked, dtype, combine, rng):
+    info = np.iinfo(dtype)
+    x = rng.integers(info.min, info.max, 1000, dtype) | 1
+    run(cuda, cpu, same, Reduction(IDENTITY, combine), [x], dtype, dtype, (0,))
 
 
 def test_extremes_propagate_nan(cuda):

@@ -16,22 +16,14 @@ from . import driver
 from .compiler import Compiler
 from .elementwise import Elementwise
 from .errors import ErrorWord
+from .indexing import IndexAdd
 from .optimizers import Optimizers
 from .random import Random
 from .reduce import IDENTITY, Reduce
 from .rows import Rows
-from .types import BFLOAT16, FLOAT16, FLOAT32, HALVES
+from .types import FLOAT32, HALVES
 
 _ADD = expr.trace(lambda x, y: x + y)
-# What scatter-adds know: no other types are added to in place, but through one of these.
-_ADDABLE = {
-    np.dtype(np.bool_): np.dtype(np.int32),
-    np.dtype(np.int8): np.dtype(np.int32),
-    np.dtype(np.uint8): np.dtype(np.int32),
-    np.dtype(np.int16): np.dtype(np.int32),
-    FLOAT16: FLOAT32,
-    BFLOAT16: FLOAT32,
-}
 
 
 class CudaBackend(Backend):
@@ -46,6 +38,7 @@ class CudaBackend(Backend):
         self.errors = ErrorWord(self.xp, compiler)
         self._elementwise = Elementwise(self.xp, compiler)
         self._reduce = Reduce(self.xp, compiler, self._elementwise)
+        self._index_add = IndexAdd(self.xp, compiler, self._elementwise)
         self._rows = Rows(self.xp, compiler, self.errors)
         self._optimizers = Optimizers(self.xp, compiler)
         self._random = Random(self._elementwise)
@@ -66,6 +59,9 @@ class CudaBackend(Backend):
     def astype(self, array: Array, dtype: np.dtype) -> Array:
         # Whatever is not exact in the array's own type is not exact in the other either.
         return self._elementwise(IDENTITY, (array,), array.dtype, (dtype,), array.shape)[0]
+
+    def copy(self, array: Array) -> Array:
+        return array.copy() if array.flags.c_contiguous else self.astype(array, array.dtype)
 
     # -- fused kernels
     def elementwise(
@@ -142,16 +138,7 @@ class CudaBackend(Backend):
             self.errors.raise_pending()
 
     def index_add(self, target: Array, key: Any, values: Array) -> None:
-        add = self.xp.add.at
-        if target.dtype.kind == "i" and target.dtype.itemsize == 8:
-            # The same sums in two's complement; only the unsigned type has an atomic addition.
-            add(target.view(np.uint64), key, values.astype(target.dtype, copy=False).view(np.uint64))
-        elif target.dtype in _ADDABLE:
-            work = self.astype(target, _ADDABLE[target.dtype])
-            add(work, key, values.astype(work.dtype))
-            target[...] = self.astype(work, target.dtype)
-        else:
-            add(target, key, values)
+        self._index_add(target, key, values)
 
     # -- random numbers
     def uniform(self, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:
@@ -205,6 +192,6 @@ class OneOfSeveral(CudaBackend):
     """A device among several: each method makes it the current one, as launches and allocations go to that."""
 
 
-for _name in dir(Backend):
-    if not _name.startswith("_") and callable(getattr(Backend, _name)) and _name != "array_type":
+for _name, _method in vars(Backend).items():
+    if callable(_method) and not _name.startswith("_"):
         setattr(OneOfSeveral, _name, _on_own_device(getattr(CudaBackend, _name)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 _ALTERNATIVES = (
@@ -20,7 +20,7 @@ def emulated() -> bool:
     return os.environ.get("GRADCORE_CUDA") == "emulate"
 
 
-@lru_cache(maxsize=None)
+@cache
 def library() -> Any:
     """The module `cupy`, or its stand-in.
 
@@ -45,7 +45,7 @@ def library() -> Any:
         ) from error
 
 
-@lru_cache(maxsize=None)
+@cache
 def device_count() -> int:
     """How many devices there are.
 

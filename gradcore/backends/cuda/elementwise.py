@@ -43,8 +43,8 @@ extern "C" __global__ void __launch_bounds__({block}) {name}({parameters}, const
 }}
 """
 _STRIDED = """\
-extern "C" __global__ void __launch_bounds__({block}) {name}({parameters}, const gc::Layout<{rank}, {slots}, {index}> layout,
-                                                  const {index} vectors) {{
+extern "C" __global__ void __launch_bounds__({block}) {name}({parameters},
+    const gc::Layout<{rank}, {slots}, {index}> layout, const {index} vectors) {{
   const Body body = {{{arguments}}};
   gc::elementwise_strided<{width}, {unroll}>(body, layout, vectors);
 }}
@@ -120,7 +120,7 @@ class Elementwise:
             vectors = plan.count
             args += (plan.layout, np.int64(vectors) if plan.wide else np.int32(vectors))
         per_block = BLOCK * kernel.unroll
-        kernel.function((max(1, -(-vectors // per_block)),), (BLOCK,), args)
+        kernel.function((max(1, -(-vectors // per_block)),), (BLOCK,), tuple(args))
         return outs
 
     def _build(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ...expr.cuda_emit import SEED_TYPE, Value, draws_random_numbers, emit, seed
 from .types import HALVES, computed, scalar, stored
 
 # What an input of a program is: the dtype of an array, or, for a Python number, its type.
-InputType = Union[np.dtype, type]
+InputType = np.dtype | type
 _SEED_MASK = 2**64 - 1
 
 

@@ -244,7 +244,8 @@ def plan_reduce(
         turns = length // width
         sizes = (*sizes[:-1], max(1, sizes[-1] // width))
         steps = tuple((*s[:-1], s[-1] * width) for s in steps)
-        across = 1 if columns else 8 if turns <= 16 else 32 if turns <= 512 else REDUCE_BLOCK
+        # The longer a row, the more threads share it; but none without work.
+        across = 1 if columns else min(8, _power_of_two(turns)) if turns <= 16 else 32 if turns <= 512 else REDUCE_BLOCK
         block = (across, REDUCE_BLOCK // across)
         blocks = -(-outputs // block[1])
         splits = splits or _splits(blocks, turns, across * 8)

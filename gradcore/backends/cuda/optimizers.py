@@ -15,7 +15,7 @@ from .types import computed, half_header, scalar, stored, wide
 
 CHUNK = 8192
 _BLOCK = 256
-# Tables are small, but gradients that move at every step would fill memory with them.
+# Address tables are small, but gradients that move at every step would fill memory with them.
 _MOST_TABLES = 64
 
 
@@ -26,7 +26,8 @@ class Optimizers:
         self._xp = xp
         self._compiler = compiler
         self._kernels: dict[Any, Any] = {}
-        self._tables: dict[tuple[int, ...], tuple[Array, int]] = {}
+        self._addresses: dict[tuple[int, ...], Array] = {}
+        self._chunks: dict[tuple[int, ...], tuple[Array, int]] = {}
 
     def sgd(
         self,
@@ -95,9 +96,9 @@ class Optimizers:
             groups.setdefault(tuple(a.dtype for a in arrays[:3]), []).append(arrays)
         for dtypes, tensors in groups.items():
             kernel, ctype = self._kernel(name, settings, dtypes)
-            table, blocks = self._table(tensors)
-            number = scalar(ctype)
-            kernel((blocks,), (_BLOCK,), (table, np.int32(len(tensors)), *map(number, numbers), *flags))
+            chunks, blocks = self._chunk_table(tuple(arrays[0].size for arrays in tensors))
+            tables = (self._address_table(tensors), chunks, np.int32(len(tensors)))
+            kernel((blocks,), (_BLOCK,), (*tables, *map(scalar(ctype), numbers), *flags))
         for array, copy in scattered:
             array[...] = copy
 
@@ -120,21 +121,23 @@ class Optimizers:
             found = self._kernels[key] = (kernel, ctype)
         return found
 
-    def _table(self, tensors: Sequence[tuple[Array, ...]]) -> tuple[Array, int]:
-        """The table of sizes, addresses and chunks on the device, and the number of chunks."""
-        key = tuple([a.data.ptr for arrays in tensors for a in arrays] + [arrays[0].size for arrays in tensors])
-        found = self._tables.get(key)
+    def _address_table(self, tensors: Sequence[tuple[Array, ...]]) -> Array:
+        """Where the tensors lie, kind by kind, on the device."""
+        key = tuple([array.data.ptr for arrays in zip(*tensors) for array in arrays])
+        table = self._addresses.get(key)
+        if table is None:
+            if len(self._addresses) >= _MOST_TABLES:
+                self._addresses.clear()
+            table = self._addresses[key] = self._xp.asarray(np.array(key, np.uint64))
+        return table
+
+    def _chunk_table(self, sizes: tuple[int, ...]) -> tuple[Array, int]:
+        """The tensors' sizes and the blocks' (tensor, first element) on the device, and the number of blocks."""
+        found = self._chunks.get(sizes)
         if found is None:
-            sizes = [arrays[0].size for arrays in tensors]
-            words = sizes + [arrays[kind].data.ptr for kind in range(len(tensors[0])) for arrays in tensors]
-            blocks = 0
-            for tensor, size in enumerate(sizes):
-                starts = range(0, size, CHUNK)
-                blocks += len(starts)
-                for start in starts:
-                    words += (tensor, start)
-            if len(self._tables) >= _MOST_TABLES:
-                self._tables.clear()
-            table = self._xp.asarray(np.array(words, np.uint64))
-            found = self._tables[key] = (table, blocks)
+            counts = -(-np.array(sizes) // CHUNK)
+            tensor = np.repeat(np.arange(len(sizes)), counts)
+            first = np.arange(tensor.size) - np.repeat(np.cumsum(counts) - counts, counts)
+            words = np.concatenate([sizes, np.stack([tensor, first * CHUNK], 1).ravel()])
+            found = self._chunks[sizes] = (self._xp.asarray(words.astype(np.int64)), tensor.size)
         return found

@@ -1,6 +1,7 @@
-"""Random numbers from expressions over `uniform`: element i of (seed, offset) is the same on every device and run.
+"""Random numbers from expressions over `uniform`: element i of (seed, offset) is the same on every GPU.
 
-A draw uses the offsets `offset`, `offset + 2**62`, ... for the further numbers it needs: offsets below 2**62 stay apart.
+A draw that needs several numbers for an element takes them at `offset`, `offset + 2**62`, ...: offsets below 2**62 stay
+apart.
 """
 
 from __future__ import annotations

@@ -121,7 +121,8 @@ class Reduce:
         widest = max((a.dtype.itemsize for a in arrays), default=8)
         operands = tuple((a.shape, a.strides, a.dtype.itemsize) for a in arrays)
         plan = plan_reduce(shape, axes, operands, widest, addresses & 15 == 0, True, wide_index, splits)
-        key = (reduction, compute, out_dtype, *types, plan.variant)
+        finish = reduction.finish and reduction.finish.key
+        key = (reduction.map.key, reduction.combine, finish, compute, out_dtype, *types, plan.variant)
         kernel = self._kernels.get(key)
         if kernel is None:
             kernel = self._kernels[key] = self._build(reduction, types, compute, out_dtype, plan)
@@ -138,10 +139,11 @@ class Reduce:
         args += ends
         args += (plan.kept_layout, plan.reduced_layout)
         args += (index(plan.outputs), index(plan.length), index(plan.chunk), partials)
-        kernel.function(plan.grid, plan.block, args)
+        kernel.function(plan.grid, plan.block, tuple(args))
         if plan.splits > 1:
             grid = -(-out.size // _PARTIALS_BLOCK[1])
-            kernel.partials((grid,), _PARTIALS_BLOCK, [*ends, partials, np.int64(out.size), np.int32(plan.splits)])
+            sizes = (np.int64(out.size), np.int32(plan.splits))
+            kernel.partials((grid,), _PARTIALS_BLOCK, (*ends, partials, *sizes))
         return out
 
     @staticmethod

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 _include = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"([^"]+)"[^\n]*\n?', re.MULTILINE)
 _once = re.compile(r"^[ \t]*#[ \t]*pragma[ \t]+once[ \t]*\n?", re.MULTILINE)
 
 
-@lru_cache(maxsize=None)
+@cache
 def directory() -> Path:
     """The directory of the kernels: `gradcore/kernels` in an installed package, `kernels` beside it in a checkout."""
     package = Path(__file__).resolve().parents[2]
@@ -23,7 +23,7 @@ def directory() -> Path:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def read(name: str) -> str:
     """The text of one file, such as `"math.cuh"`."""
     return (directory() / name).read_text(encoding="utf-8")

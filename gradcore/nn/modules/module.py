@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,21 +13,11 @@ from ...tensor.gradients import zero_gradients
 from ...tensor.naming import typename
 from ...tensor.tensor import RemovableHandle, Tensor
 from ..parameter import Buffer, Parameter
+from .state import StateMatch, _IncompatibleKeys
 
 M = TypeVar("M", bound="Module")
 
 _hook_ids = itertools.count()
-
-
-class _IncompatibleKeys(namedtuple("_IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
-    """What `load_state_dict` returns: names the state lacked, and names the module lacks."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return super().__repr__() if self.missing_keys or self.unexpected_keys else "<All keys matched successfully>"
-
-    __str__ = __repr__
 
 
 class _Hook(NamedTuple):
@@ -511,63 +501,12 @@ class Module:
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
-        missing: list[str] = []
-        unexpected: list[str] = []
-        errors: list[str] = []
-        found: list[tuple[Module, str, Tensor]] = []
-        self._match_state(dict(state_dict), "", found, missing, unexpected, errors)
-        if strict:
-            for title, names in (("Unexpected", unexpected), ("Missing", missing)):
-                if names:
-                    quoted = ", ".join(f'"{n}"' for n in names)
-                    errors.insert(0, f"{title} key(s) in state_dict: {quoted}. ")
-        if errors:
-            raise RuntimeError(
-                f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors)
-            )
+        match = StateMatch(self, dict(state_dict))
+        match.check(type(self).__name__, strict)
         with no_grad():
-            for module, name, value in found:
+            for module, name, value in match.found:
                 module._load(name, value, assign)
-        return _IncompatibleKeys(missing, unexpected)
-
-    def _match_state(
-        self,
-        state: dict[str, Any],
-        prefix: str,
-        found: list[tuple[Module, str, Tensor]],
-        missing: list[str],
-        unexpected: list[str],
-        errors: list[str],
-    ) -> None:
-        """Pair the entries of `state` below `prefix` with the tensors they are for, and collect what is wrong."""
-        own = dict(self._own_state())
-        for name, tensor in own.items():
-            key = prefix + name
-            if key not in state:
-                missing.append(key)
-                continue
-            value = state[key]
-            if not isinstance(value, Tensor):
-                errors.append(
-                    f'While copying the parameter named "{key}", expected gradcore.Tensor or Tensor-like object from '
-                    f"checkpoint but received {type(value)}"
-                )
-            elif value.shape != tensor.shape:
-                errors.append(
-                    f"size mismatch for {key}: copying a param with shape {value.shape} from checkpoint, the shape in "
-                    f"current model is {tensor.shape}."
-                )
-            else:
-                found.append((self, name, value))
-        for key in state:
-            child, dot, _ = key[len(prefix) :].partition(".")
-            if child not in (self._modules if dot else own):
-                unexpected.append(key)
-        for name, module in self._modules.items():
-            if module is not None:
-                below = f"{prefix}{name}."
-                part = {k: v for k, v in state.items() if k.startswith(below)}
-                module._match_state(part, below, found, missing, unexpected, errors)
+        return match.keys
 
     def _load(self, name: str, value: Tensor, assign: bool) -> None:
         current = getattr(self, name)

@@ -1,0 +1,725 @@
+"""The names of `gradcore`, for type checkers and editors. Written by scripts/generate_stubs.py."""
+
+from builtins import bool as _bool
+from builtins import float as _float
+from builtins import int as _int
+from collections.abc import Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from . import autograd as autograd
+from . import cuda as cuda
+from . import nn as nn
+from . import optim as optim
+from . import utils as utils
+from .autograd import enable_grad as enable_grad
+from .autograd import is_grad_enabled as is_grad_enabled
+from .autograd import no_grad as no_grad
+from .autograd import set_grad_enabled as set_grad_enabled
+from .devices import device as device
+from .dtypes import bfloat16 as bfloat16
+from .dtypes import dtype as dtype
+from .dtypes import finfo as finfo
+from .dtypes import float16 as float16
+from .dtypes import float32 as float32
+from .dtypes import float64 as float64
+from .dtypes import get_default_dtype as get_default_dtype
+from .dtypes import iinfo as iinfo
+from .dtypes import int8 as int8
+from .dtypes import int16 as int16
+from .dtypes import int32 as int32
+from .dtypes import int64 as int64
+from .dtypes import promote_types as promote_types
+from .dtypes import set_default_dtype as set_default_dtype
+from .dtypes import uint8 as uint8
+from .tensor import Generator as Generator
+from .tensor import Size as Size
+from .tensor import Tensor as Tensor
+from .tensor import default_generator as default_generator
+from .tensor.functions import max_result, min_result
+
+__version__: str
+bool: dtype
+double: dtype
+e: _float
+float: dtype
+half: dtype
+inf: _float
+int: dtype
+long: dtype
+nan: _float
+pi: _float
+short: dtype
+
+def arange(
+    start: _float | None = None,
+    end: _float | None = None,
+    step: _float = 1,
+    *,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+    requires_grad: _bool = False,
+) -> Tensor:
+    """`start`, `start + step`, ... below `end`; `arange(end)` starts at 0."""
+
+def as_tensor(data: Any, dtype: dtype | None = None, device: device | str | _int | None = None) -> Tensor:
+    """`data` as a tensor, sharing memory where it can: tensors and arrays of the right dtype and device."""
+
+def empty(
+    *sizes: _int | Sequence[_int],
+    size: Sequence[_int] | None = None,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+    requires_grad: _bool = False,
+) -> Tensor:
+    """A tensor whose values are not set."""
+
+def empty_like(
+    input: Tensor,
+    *,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+    requires_grad: _bool = False,
+) -> Tensor:
+    """A tensor like `input` in shape, dtype and place, whose values are not set."""
+
+def eye(
+    n: _int,
+    m: _int | None = None,
+    *,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+    requires_grad: _bool = False,
+) -> Tensor:
+    """A matrix with ones on its diagonal."""
+
+def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
+    """A CPU tensor that shares memory with a NumPy array."""
+
+def full(
+    size: _int | Sequence[_int],
+    fill_value: Tensor | _float,
+    *,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+    requires_grad: _bool = False,
+) -> Tensor:
+    """A tensor filled with one value; its dtype is that of the value unless given."""
+
+def full_like(
+    input: Tensor,
+    fill_value: _float,
+    *,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+    requires_grad: _bool = False,
+) -> Tensor:
+    """A tensor like `input` in shape, dtype and place, filled with one value."""
+
+def linspace(
+    start: _float,
+    end: _float,
+    steps: _int,
+    *,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+    requires_grad: _bool = False,
+) -> Tensor:
+    """`steps` numbers from `start` to `end`, both included, evenly spaced."""
+
+def ones(
+    *sizes: _int | Sequence[_int],
+    size: Sequence[_int] | None = None,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+    requires_grad: _bool = False,
+) -> Tensor:
+    """A tensor filled with 1."""
+
+def ones_like(
+    input: Tensor,
+    *,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+    requires_grad: _bool = False,
+) -> Tensor:
+    """A tensor like `input` in shape, dtype and place, filled with 1."""
+
+def tensor(
+    data: Any, *, dtype: dtype | None = None, device: device | str | _int | None = None, requires_grad: _bool = False
+) -> Tensor:
+    """A tensor with a copy of `data`: a number, nested sequences, a NumPy array."""
+
+def zeros(
+    *sizes: _int | Sequence[_int],
+    size: Sequence[_int] | None = None,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+    requires_grad: _bool = False,
+) -> Tensor:
+    """A tensor filled with 0."""
+
+def zeros_like(
+    input: Tensor,
+    *,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+    requires_grad: _bool = False,
+) -> Tensor:
+    """A tensor like `input` in shape, dtype and place, filled with 0."""
+
+def get_printoptions() -> dict[str, Any]:
+    """The current options, as keyword arguments for `set_printoptions`."""
+
+def set_printoptions(
+    precision: _int | None = None,
+    threshold: _float | None = None,
+    edgeitems: _int | None = None,
+    linewidth: _int | None = None,
+    profile: str | None = None,
+    sci_mode: _bool | None = None,
+) -> None:
+    """Set how tensors are printed; what is not given stays as it is, except `sci_mode`."""
+
+def get_rng_state() -> Tensor:
+    """The state of the default generator."""
+
+def initial_seed() -> _int:
+    """The seed of the default generator."""
+
+def manual_seed(seed: _int) -> Generator:
+    """Seed the default generator, which serves all devices."""
+
+def rand(
+    *sizes: _int | Sequence[_int],
+    size: Sequence[_int] | None = None,
+    generator: Generator | None = None,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+    requires_grad: _bool = False,
+) -> Tensor:
+    """Uniform numbers in [0, 1)."""
+
+def rand_like(
+    input: Tensor,
+    *,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+    requires_grad: _bool = False,
+) -> Tensor:
+    """`rand` in the shape, dtype and place of `input`."""
+
+@overload
+def randint(
+    high: _int,
+    size: Sequence[_int],
+    *,
+    generator: Generator | None = None,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+    requires_grad: _bool = False,
+) -> Tensor:
+    """Integers in [low, high), all equally likely: `randint(high, size)` or `randint(low, high, size)`."""
+
+@overload
+def randint(
+    low: _int,
+    high: _int,
+    size: Sequence[_int],
+    *,
+    generator: Generator | None = None,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+    requires_grad: _bool = False,
+) -> Tensor:
+    """Integers in [low, high), all equally likely: `randint(high, size)` or `randint(low, high, size)`."""
+
+def randint_like(
+    input: Tensor,
+    low: _int,
+    high: _int | None = None,
+    *,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+) -> Tensor:
+    """`randint` in the shape, dtype and place of `input`."""
+
+def randn(
+    *sizes: _int | Sequence[_int],
+    size: Sequence[_int] | None = None,
+    generator: Generator | None = None,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+    requires_grad: _bool = False,
+) -> Tensor:
+    """Numbers from the standard normal distribution."""
+
+def randn_like(
+    input: Tensor,
+    *,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+    requires_grad: _bool = False,
+) -> Tensor:
+    """`randn` in the shape, dtype and place of `input`."""
+
+def randperm(
+    n: _int,
+    *,
+    generator: Generator | None = None,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+) -> Tensor:
+    """The numbers 0 to n-1 in random order."""
+
+def seed() -> _int:
+    """Seed the default generator at random; returns the seed."""
+
+def set_rng_state(state: Tensor) -> None:
+    """Restore the state of the default generator."""
+
+def add(input: Tensor, other: Tensor | _float, *, alpha: _float = 1) -> Tensor:
+    """`input + alpha * other`, elementwise with broadcasting and type promotion."""
+
+def sub(input: Tensor, other: Tensor | _float, *, alpha: _float = 1) -> Tensor:
+    """`input - alpha * other`, elementwise with broadcasting and type promotion."""
+
+def mul(input: Tensor, other: Tensor | _float) -> Tensor:
+    """`input * other`, elementwise with broadcasting and type promotion."""
+
+def div(input: Tensor, other: Tensor | _float, *, rounding_mode: str | None = None) -> Tensor:
+    """`input / other`; `rounding_mode` "floor" rounds down, "trunc" towards zero, keeping integers integers."""
+
+def floor_divide(input: Tensor, other: Tensor | _float) -> Tensor:
+    """`input / other` rounded down, elementwise."""
+
+def remainder(input: Tensor, other: Tensor | _float) -> Tensor:
+    """Python's `input % other`: the result has the sign of the divisor."""
+
+def pow(input: Tensor, exponent: Tensor | _float) -> Tensor:
+    """`input ** exponent`, elementwise."""
+
+def neg(input: Tensor) -> Tensor:
+    """`-input`."""
+
+def abs(input: Tensor) -> Tensor:
+    """The absolute value; its derivative at 0 is 0."""
+
+def sign(input: Tensor) -> Tensor:
+    """-1, 0 or 1."""
+
+def square(input: Tensor) -> Tensor:
+    """`input * input`."""
+
+def reciprocal(input: Tensor) -> Tensor:
+    """`1 / input`."""
+
+def floor(input: Tensor) -> Tensor:
+    """The largest integer not above `input`; its derivative is 0."""
+
+def ceil(input: Tensor) -> Tensor:
+    """The smallest integer not below `input`; its derivative is 0."""
+
+def round(input: Tensor) -> Tensor:
+    """The nearest integer, halves to even; its derivative is 0."""
+
+def trunc(input: Tensor) -> Tensor:
+    """`input` without its fraction; its derivative is 0."""
+
+def maximum(input: Tensor, other: Tensor | _float) -> Tensor:
+    """The larger of the two, NaN if either is NaN; a tie splits the gradient evenly."""
+
+def minimum(input: Tensor, other: Tensor | _float) -> Tensor:
+    """The smaller of the two, NaN if either is NaN; a tie splits the gradient evenly."""
+
+def clamp(input: Tensor, min: Tensor | _float | None = None, max: Tensor | _float | None = None) -> Tensor:
+    """`input` limited to [min, max]; either bound may be None, a number or a tensor. The bounds count as inside."""
+
+def eq(input: Tensor, other: Tensor | _float) -> Tensor:
+    """`input == other`, elementwise: a bool tensor."""
+
+def ne(input: Tensor, other: Tensor | _float) -> Tensor:
+    """`input != other`, elementwise: a bool tensor."""
+
+def lt(input: Tensor, other: Tensor | _float) -> Tensor:
+    """`input < other`, elementwise: a bool tensor."""
+
+def le(input: Tensor, other: Tensor | _float) -> Tensor:
+    """`input <= other`, elementwise: a bool tensor."""
+
+def gt(input: Tensor, other: Tensor | _float) -> Tensor:
+    """`input > other`, elementwise: a bool tensor."""
+
+def ge(input: Tensor, other: Tensor | _float) -> Tensor:
+    """`input >= other`, elementwise: a bool tensor."""
+
+def isnan(input: Tensor) -> Tensor:
+    """Whether each element is NaN."""
+
+def isinf(input: Tensor) -> Tensor:
+    """Whether each element is positive or negative infinity."""
+
+def isfinite(input: Tensor) -> Tensor:
+    """Whether each element is neither infinite nor NaN."""
+
+def logical_and(input: Tensor, other: Tensor | _float) -> Tensor:
+    """Whether both are nonzero."""
+
+def logical_or(input: Tensor, other: Tensor | _float) -> Tensor:
+    """Whether either is nonzero."""
+
+def logical_xor(input: Tensor, other: Tensor | _float) -> Tensor:
+    """Whether exactly one is nonzero."""
+
+def logical_not(input: Tensor) -> Tensor:
+    """Whether it is zero."""
+
+def bitwise_and(input: Tensor, other: Tensor | _float) -> Tensor:
+    """Bitwise and of integers, logical and of bools."""
+
+def bitwise_or(input: Tensor, other: Tensor | _float) -> Tensor:
+    """Bitwise or of integers, logical or of bools."""
+
+def bitwise_xor(input: Tensor, other: Tensor | _float) -> Tensor:
+    """Bitwise exclusive or of integers, logical exclusive or of bools."""
+
+def bitwise_not(input: Tensor) -> Tensor:
+    """Bitwise complement of integers, logical not of bools."""
+
+def exp(input: Tensor) -> Tensor:
+    """The exponential."""
+
+def expm1(input: Tensor) -> Tensor:
+    """`exp(input) - 1`, accurate near 0."""
+
+def log(input: Tensor) -> Tensor:
+    """The natural logarithm."""
+
+def log1p(input: Tensor) -> Tensor:
+    """`log(1 + input)`, accurate near 0."""
+
+def log2(input: Tensor) -> Tensor:
+    """The logarithm to base 2."""
+
+def log10(input: Tensor) -> Tensor:
+    """The logarithm to base 10."""
+
+def sqrt(input: Tensor) -> Tensor:
+    """The square root; its derivative at 0 is infinite."""
+
+def rsqrt(input: Tensor) -> Tensor:
+    """`1 / sqrt(input)`."""
+
+def sin(input: Tensor) -> Tensor:
+    """The sine of an angle in radians."""
+
+def cos(input: Tensor) -> Tensor:
+    """The cosine of an angle in radians."""
+
+def tan(input: Tensor) -> Tensor:
+    """The tangent of an angle in radians."""
+
+def asin(input: Tensor) -> Tensor:
+    """The angle in radians, in [-pi/2, pi/2], whose sine is `input`."""
+
+def acos(input: Tensor) -> Tensor:
+    """The angle in radians, in [0, pi], whose cosine is `input`."""
+
+def atan(input: Tensor) -> Tensor:
+    """The angle in radians, in [-pi/2, pi/2], whose tangent is `input`."""
+
+def sinh(input: Tensor) -> Tensor:
+    """The hyperbolic sine."""
+
+def cosh(input: Tensor) -> Tensor:
+    """The hyperbolic cosine."""
+
+def tanh(input: Tensor) -> Tensor:
+    """The hyperbolic tangent."""
+
+def sigmoid(input: Tensor) -> Tensor:
+    """The logistic function `1 / (1 + exp(-input))`."""
+
+def relu(input: Tensor) -> Tensor:
+    """`max(input, 0)`; NaN stays NaN, the derivative at 0 is 0."""
+
+@overload
+def reshape(input: Tensor, shape: Sequence[_int]) -> Tensor:
+    """The same elements in another shape: a view where strides allow it, else a copy. One size may be -1."""
+
+@overload
+def reshape(input: Tensor, *shape: _int) -> Tensor:
+    """The same elements in another shape: a view where strides allow it, else a copy. One size may be -1."""
+
+@overload
+def view(input: Tensor, shape: Sequence[_int]) -> Tensor:
+    """A view of the same elements in another shape; RuntimeError if that would need a copy."""
+
+@overload
+def view(input: Tensor, *shape: _int) -> Tensor:
+    """A view of the same elements in another shape; RuntimeError if that would need a copy."""
+
+def transpose(input: Tensor, dim0: _int, dim1: _int) -> Tensor:
+    """`input` with two dimensions swapped: a view."""
+
+def t(input: Tensor) -> Tensor:
+    """The transpose of a tensor of at most two dimensions: a view."""
+
+@overload
+def permute(input: Tensor, dims: Sequence[_int]) -> Tensor:
+    """`input` with its dimensions in the order `dims`: a view."""
+
+@overload
+def permute(input: Tensor, *dims: _int) -> Tensor:
+    """`input` with its dimensions in the order `dims`: a view."""
+
+def squeeze(input: Tensor, dim: _int | Sequence[_int] | None = None) -> Tensor:
+    """`input` without its dimensions of size 1 (those among `dim`, if given): a view."""
+
+def unsqueeze(input: Tensor, dim: _int) -> Tensor:
+    """`input` with a dimension of size 1 inserted at `dim`: a view."""
+
+@overload
+def expand(input: Tensor, size: Sequence[_int]) -> Tensor:
+    """`input` with dimensions of size 1 repeated to `size` (-1: unchanged) without copying: a view."""
+
+@overload
+def expand(input: Tensor, *size: _int) -> Tensor:
+    """`input` with dimensions of size 1 repeated to `size` (-1: unchanged) without copying: a view."""
+
+def contiguous(input: Tensor) -> Tensor:
+    """`input` itself if it is C-contiguous, else a contiguous copy."""
+
+def clone(input: Tensor) -> Tensor:
+    """A copy, through which gradients flow."""
+
+def cat(tensors: Sequence[Tensor], dim: _int = 0) -> Tensor:
+    """The tensors joined along an existing dimension; one-dimensional empty ones are skipped."""
+
+def narrow(input: Tensor, dim: _int, start: _int, length: _int) -> Tensor:
+    """The elements `start` to `start + length - 1` along `dim`: a view."""
+
+def stack(tensors: Sequence[Tensor], dim: _int = 0) -> Tensor:
+    """Tensors of one shape joined along a new dimension."""
+
+def matmul(input: Tensor, other: Tensor) -> Tensor:
+    """The matrix product, with broadcast batch dimensions; a vector counts as a row on the left, a column on the
+    right."""
+
+def mm(input: Tensor, mat2: Tensor) -> Tensor:
+    """The product of two matrices (n, k) and (k, m): (n, m)."""
+
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+    """The products of a batch of matrices (b, n, k) and (b, k, m): (b, n, m)."""
+
+def dot(input: Tensor, tensor: Tensor) -> Tensor:
+    """The inner product of two vectors of equal length."""
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`input @ weight.T + bias` for input (..., in), weight (out, in) and bias (out,): (..., out)."""
+
+def sum(
+    input: Tensor, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False, *, dtype: dtype | None = None
+) -> Tensor:
+    """The sum over `dim` (an int, several, or None for all); integers and bools are summed as int64."""
+
+def mean(
+    input: Tensor, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False, *, dtype: dtype | None = None
+) -> Tensor:
+    """The mean over `dim`."""
+
+def amax(input: Tensor, dim: _int | Sequence[_int] | None = (), keepdim: _bool = False) -> Tensor:
+    """The largest element over `dim`; equal ones share the gradient."""
+
+def amin(input: Tensor, dim: _int | Sequence[_int] | None = (), keepdim: _bool = False) -> Tensor:
+    """The smallest element over `dim`; equal ones share the gradient."""
+
+def argmax(input: Tensor, dim: _int | None = None, keepdim: _bool = False) -> Tensor:
+    """The position of the first largest element, along `dim` or (None) in the flattened tensor."""
+
+def argmin(input: Tensor, dim: _int | None = None, keepdim: _bool = False) -> Tensor:
+    """The position of the first smallest element, along `dim` or (None) in the flattened tensor."""
+
+def any(input: Tensor, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False) -> Tensor:
+    """Whether any element is nonzero."""
+
+def all(input: Tensor, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False) -> Tensor:
+    """Whether every element is nonzero."""
+
+def multiply(input: Tensor, other: Tensor | _float) -> Tensor:
+    """`input * other`, elementwise with broadcasting and type promotion."""
+
+def subtract(input: Tensor, other: Tensor | _float, *, alpha: _float = 1) -> Tensor:
+    """`input - alpha * other`, elementwise with broadcasting and type promotion."""
+
+def negative(input: Tensor) -> Tensor:
+    """`-input`."""
+
+def absolute(input: Tensor) -> Tensor:
+    """The absolute value; its derivative at 0 is 0."""
+
+def clip(input: Tensor, min: Tensor | _float | None = None, max: Tensor | _float | None = None) -> Tensor:
+    """`input` limited to [min, max]; either bound may be None, a number or a tensor. The bounds count as inside."""
+
+def greater(input: Tensor, other: Tensor | _float) -> Tensor:
+    """`input > other`, elementwise: a bool tensor."""
+
+def greater_equal(input: Tensor, other: Tensor | _float) -> Tensor:
+    """`input >= other`, elementwise: a bool tensor."""
+
+def less(input: Tensor, other: Tensor | _float) -> Tensor:
+    """`input < other`, elementwise: a bool tensor."""
+
+def less_equal(input: Tensor, other: Tensor | _float) -> Tensor:
+    """`input <= other`, elementwise: a bool tensor."""
+
+def not_equal(input: Tensor, other: Tensor | _float) -> Tensor:
+    """`input != other`, elementwise: a bool tensor."""
+
+def arcsin(input: Tensor) -> Tensor:
+    """The angle in radians, in [-pi/2, pi/2], whose sine is `input`."""
+
+def arccos(input: Tensor) -> Tensor:
+    """The angle in radians, in [0, pi], whose cosine is `input`."""
+
+def arctan(input: Tensor) -> Tensor:
+    """The angle in radians, in [-pi/2, pi/2], whose tangent is `input`."""
+
+def swapaxes(input: Tensor, dim0: _int, dim1: _int) -> Tensor:
+    """`input` with two dimensions swapped: a view."""
+
+def swapdims(input: Tensor, dim0: _int, dim1: _int) -> Tensor:
+    """`input` with two dimensions swapped: a view."""
+
+def concat(tensors: Sequence[Tensor], dim: _int = 0) -> Tensor:
+    """The tensors joined along an existing dimension; one-dimensional empty ones are skipped."""
+
+def concatenate(tensors: Sequence[Tensor], dim: _int = 0) -> Tensor:
+    """The tensors joined along an existing dimension; one-dimensional empty ones are skipped."""
+
+def divide(input: Tensor, other: Tensor | _float, *, rounding_mode: str | None = None) -> Tensor:
+    """`input / other`; `rounding_mode` "floor" rounds down, "trunc" towards zero, keeping integers integers."""
+
+def true_divide(input: Tensor, other: Tensor | _float, *, rounding_mode: str | None = None) -> Tensor:
+    """`input / other`; `rounding_mode` "floor" rounds down, "trunc" towards zero, keeping integers integers."""
+
+def where(condition: Tensor, input: Tensor | _float | None = None, other: Tensor | _float | None = None) -> Tensor:
+    """`input` where `condition` (a bool tensor) holds, else `other`."""
+
+@overload
+def max(input: Tensor) -> Tensor:
+    """`max(input)`: the extreme element. `max(input, dim, keepdim=False)`: (values, indices) along `dim`. `max(input,
+    other)`: elementwise."""
+
+@overload
+def max(input: Tensor, other: Tensor) -> Tensor:
+    """`max(input)`: the extreme element. `max(input, dim, keepdim=False)`: (values, indices) along `dim`. `max(input,
+    other)`: elementwise."""
+
+@overload
+def max(input: Tensor, dim: _int, keepdim: _bool = False) -> max_result:
+    """`max(input)`: the extreme element. `max(input, dim, keepdim=False)`: (values, indices) along `dim`. `max(input,
+    other)`: elementwise."""
+
+@overload
+def min(input: Tensor) -> Tensor:
+    """`min(input)`: the extreme element. `min(input, dim, keepdim=False)`: (values, indices) along `dim`. `min(input,
+    other)`: elementwise."""
+
+@overload
+def min(input: Tensor, other: Tensor) -> Tensor:
+    """`min(input)`: the extreme element. `min(input, dim, keepdim=False)`: (values, indices) along `dim`. `min(input,
+    other)`: elementwise."""
+
+@overload
+def min(input: Tensor, dim: _int, keepdim: _bool = False) -> min_result:
+    """`min(input)`: the extreme element. `min(input, dim, keepdim=False)`: (values, indices) along `dim`. `min(input,
+    other)`: elementwise."""
+
+def prod(input: Tensor, dim: _int | None = None, keepdim: _bool = False, *, dtype: dtype | None = None) -> Tensor:
+    """The product over `dim` (None: all); integers are multiplied as int64."""
+
+@overload
+def var(
+    input: Tensor, dim: _int | Sequence[_int] | None = None, *, correction: _float | None = 1, keepdim: _bool = False
+) -> Tensor:
+    """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean over count -
+    correction."""
+
+@overload
+def var(input: Tensor, dim: _int | Sequence[_int] | None = None, *, unbiased: _bool, keepdim: _bool = False) -> Tensor:
+    """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean over count -
+    correction."""
+
+@overload
+def var(input: Tensor, dim: _int | Sequence[_int] | None, unbiased: _bool, keepdim: _bool = False) -> Tensor:
+    """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean over count -
+    correction."""
+
+@overload
+def std(
+    input: Tensor, dim: _int | Sequence[_int] | None = None, *, correction: _float | None = 1, keepdim: _bool = False
+) -> Tensor:
+    """`std(input, dim=None, *, correction=1, keepdim=False)`: the square root of the variance."""
+
+@overload
+def std(input: Tensor, dim: _int | Sequence[_int] | None = None, *, unbiased: _bool, keepdim: _bool = False) -> Tensor:
+    """`std(input, dim=None, *, correction=1, keepdim=False)`: the square root of the variance."""
+
+@overload
+def std(input: Tensor, dim: _int | Sequence[_int] | None, unbiased: _bool, keepdim: _bool = False) -> Tensor:
+    """`std(input, dim=None, *, correction=1, keepdim=False)`: the square root of the variance."""
+
+def norm(
+    input: Tensor,
+    p: _float | str = 2,
+    dim: _int | Sequence[_int] | None = None,
+    keepdim: _bool = False,
+    dtype: dtype | None = None,
+) -> Tensor:
+    """The p-norm over `dim` (None: all elements); `p` is a number, `inf`, or "fro"."""
+
+def softmax(input: Tensor, dim: _int, dtype: dtype | None = None) -> Tensor:
+    """`exp(x) / sum(exp(x))` along `dim`."""
+
+def log_softmax(input: Tensor, dim: _int, dtype: dtype | None = None) -> Tensor:
+    """`x - log(sum(exp(x)))` along `dim`."""
+
+def allclose(
+    input: Tensor, other: Tensor, rtol: _float = 1e-05, atol: _float = 1e-08, equal_nan: _bool = False
+) -> _bool:
+    """Whether `abs(input - other) <= atol + rtol * abs(other)` everywhere."""
+
+def equal(input: Tensor, other: Tensor) -> _bool:
+    """Whether both have the same shape and elements."""
+
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: _float = 1, alpha: _float = 1) -> Tensor:
+    """`beta * input + alpha * (mat1 @ mat2)`."""
+
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
+    """The products of all pairs of elements of two vectors: (n, m)."""
+
+def ger(input: Tensor, vec2: Tensor) -> Tensor:
+    """The products of all pairs of elements of two vectors: (n, m)."""
+
+def flatten(input: Tensor, start_dim: _int = 0, end_dim: _int = -1) -> Tensor:
+    """Dimensions `start_dim` to `end_dim` joined into one."""
+
+def split(input: Tensor, split_size_or_sections: _int | Sequence[_int], dim: _int = 0) -> tuple[Tensor, ...]:
+    """Views of consecutive pieces along `dim`: of one size (the last may be smaller), or of the given sizes."""
+
+def chunk(input: Tensor, chunks: _int, dim: _int = 0) -> tuple[Tensor, ...]:
+    """At most `chunks` views of equal pieces along `dim` (the last may be smaller)."""
+
+def numel(input: Tensor) -> _int:
+    """The number of elements."""
+
+def is_tensor(obj: Any) -> _bool:
+    """Whether `obj` is a Tensor."""
+
+def is_floating_point(input: Tensor) -> _bool:
+    """Whether the dtype is a floating point one."""
+
+def result_type(tensor1: Tensor | _float, tensor2: Tensor | _float) -> dtype:
+    """The dtype that arithmetic on the two (tensors or numbers) gives."""
