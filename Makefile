@@ -55,6 +55,10 @@ format: $(VENV)/.installed-dev ## Rewrite the sources in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: stubs
+stubs: $(VENV)/.installed-dev ## Rewrite the type stubs, after a change to a public signature or docstring
+	$(PY) scripts/generate_stubs.py
+
 .PHONY: bench
 bench: $(VENV)/.installed-bench$(addprefix -,$(CUDA)) ## Run the benchmarks (beside PyTorch where it is installed)
 	set -e; for file in bench/[!_]*.py; do $(PY) -m bench.$$(basename $$file .py) $(BENCH_ARGS); done

@@ -140,6 +140,14 @@ def given(op: str, d: Any) -> dtype | None:
         raise TypeError(f"{op}(): argument 'dtype' must be gradcore.dtype, not {type(d).__name__}") from None
 
 
+def check_fits(value: bool | int | float, d: dtype) -> None:
+    """RuntimeError unless a number can be an element of type `d`."""
+    if d.category == 1:
+        limits = iinfo(d)
+        if not limits.min <= value <= limits.max:
+            raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {value}")
+
+
 def of_number(value: bool | int | float) -> dtype:
     """The dtype that a Python number brings into promotion."""
     if isinstance(value, bool):
@@ -203,7 +211,7 @@ class finfo:
         self.bits = d.itemsize * 8
         self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)
         self.tiny = self.smallest_normal = float(info.smallest_normal)
-        self.resolution = float(info.resolution)
+        self.resolution = float(f"1e-{info.precision}")
 
 
 class iinfo:

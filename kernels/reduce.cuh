@@ -133,11 +133,12 @@ __device__ __forceinline__ void reduce_rows(const Map &map, const Finish &finish
 #pragma unroll
       for (int k = 0; k < VEC; k++) acc[k] = Combine::of(acc[k], map(r, k, v * VEC + k));
     }
-    const Index element = vectors * VEC + threadIdx.x;
-    if (VEC > 1 && blockIdx.y == gridDim.y - 1 && element < length) {
-      typename Map::template Registers<1> r;
-      map.load(r, ElementOffsets<VEC, At, Layout<REDUCED, OPERANDS, Index>, Index>{kept, reduced_layout, element});
-      acc[0] = Combine::of(acc[0], map(r, 0, element));
+    if (VEC > 1 && blockIdx.y == gridDim.y - 1) {
+      for (Index element = vectors * VEC + threadIdx.x; element < length; element += step) {
+        typename Map::template Registers<1> r;
+        map.load(r, ElementOffsets<VEC, At, Layout<REDUCED, OPERANDS, Index>, Index>{kept, reduced_layout, element});
+        acc[0] = Combine::of(acc[0], map(r, 0, element));
+      }
     }
   }
 #pragma unroll

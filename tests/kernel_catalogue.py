@@ -50,6 +50,15 @@ class Array:
         self.flags = self._view.flags
         self.data = _Pointer(4096 + address)
 
+    def reshape(self, *shape: int) -> Array:
+        return Array(tuple(self.size if n == -1 else n for n in shape), self.dtype)
+
+    def astype(self, dtype: Any, copy: bool = True) -> Array:
+        return Array(self.shape, dtype)
+
+    def __getitem__(self, key: Array) -> Array:
+        return Array(key.shape + self.shape[1:], self.dtype)
+
 
 @dataclass
 class _Pointer:
@@ -68,6 +77,14 @@ class _Library:
     @staticmethod
     def asarray(host: np.ndarray) -> Array:
         return Array(host.shape, host.dtype)
+
+    @staticmethod
+    def broadcast_to(array: Array, shape: tuple[int, ...]) -> Array:
+        return Array(shape, array.dtype)
+
+    @staticmethod
+    def argsort(array: Array, kind: str) -> Array:
+        return Array(array.shape, np.int64)
 
     @staticmethod
     def ascontiguousarray(array: Array, dtype: Any = None) -> Array:
@@ -132,13 +149,13 @@ def _calls(op: Elementwise) -> Iterator[tuple[list[Any], dict[str, Any]]]:
 
 
 def _forward_and_backward(op: Elementwise, inputs: Sequence[Any], attrs: dict[str, Any]) -> None:
-    """Run an op, and its derivative for all inputs at once and for each alone."""
+    """Run an op, and its derivative for all inputs at once and, in float32, for each alone."""
     out = op(*inputs, **attrs)
     given = [isinstance(x, Array) and x.dtype.kind in "fV" for x in inputs]
     if not any(given) or out.dtype.kind not in "fV":
         return
     alone = [tuple(j == i for j in range(len(given))) for i, g in enumerate(given) if g]
-    for needs in {tuple(given), *alone}:
+    for needs in {tuple(given), *(alone if out.dtype == np.float32 else ())}:
         plan = op.plan(needs, op.plan_key(inputs, attrs))
         saved = [inputs[i] for i in plan.inputs] + [out] * len(plan.outputs)
         plan.backward((Array(out.shape, out.dtype),), saved, attrs, None)
@@ -187,12 +204,11 @@ def _array(dtype: np.dtype, shape: Any, strides: Any = None, offset: int = 0) ->
 
 
 def _elementwise_layouts(dtype: np.dtype) -> None:
-    """Cheap, expensive, conditional: the layouts matter most to kernels that do little."""
+    """A cheap op, an expensive one, and one with operands of several sizes, in every layout."""
     for first, second in _LAYOUTS.values():
         x, y = _array(dtype, *first), _array(dtype, *second)
-        for name in ("add", "eq", *(("pow", "atan2") if dtype.kind in "fV" else ())):
-            if name in REGISTRY:
-                _forward_and_backward(REGISTRY[name], [x, y], {})  # type: ignore[arg-type]
+        for name in ("add", "pow") if dtype.kind in "fV" else ("add",):
+            _forward_and_backward(REGISTRY[name], [x, y], {})  # type: ignore[arg-type]
         condition = Array(y.shape, np.bool_)
         _forward_and_backward(REGISTRY["where"], [condition, x, y], {})  # type: ignore[arg-type]
 
@@ -252,13 +268,16 @@ _DOT = Reduction(trace(lambda x, y: x * y), "sum")
 
 
 def _rows(device: CudaBackend, dtype: np.dtype) -> None:
-    """Rows in a few threads, in a warp, in a block, and too long for one; even and odd lengths."""
-    for columns, log in product((10, 64, 1000, 1001, 4096, 16384, 200000, 200001), (False, True)):
+    """Short rows, rows that fill the registers of a block, and longer ones, in vectors and in single elements."""
+    for columns, log in product((64, 33, 4096, 4097, 200000, 200001), (False, True)):
         x = Array((64, columns), dtype)
-        for out in {dtype, dtype_of("float32")} if dtype.itemsize == 2 else {dtype}:
-            device.softmax(x, log, out)
-            device.softmax_backward(Array(x.shape, out), Array(x.shape, out), log, dtype)
-    for columns, weighted, smoothing in product((10, 64, 50257), (False, True), (0.0, 0.1)):
+        device.softmax(x, log, dtype)
+        device.softmax_backward(x, x, log, dtype)
+    x = Array((64, 4096), dtype)
+    y = Array((64, 4096), np.float32)
+    device.softmax(x, False, y.dtype)
+    device.softmax_backward(y, y, False, dtype)
+    for columns, weighted, smoothing in product((64, 33), (False, True), (0.0, 0.1)):
         x, target, each = Array((64, columns), dtype), Array((64,), np.int64), Array((64,), dtype)
         weight = Array((columns,), dtype) if weighted else None
         _, lse, _ = device.cross_entropy(x, target, weight, -100, smoothing)
@@ -280,13 +299,17 @@ def _optimizers(device: CudaBackend, dtype: np.dtype) -> None:
 
 
 def _random(device: CudaBackend, dtype: np.dtype) -> None:
-    device.uniform((4096,), dtype, 1, 2)
-    device.normal((4096,), dtype, 1, 2)
+    if dtype == np.int64:
+        device.integers(0, 9, (4096,), dtype, 1, 2)
+    else:
+        device.uniform((4096,), dtype, 1, 2)
+        device.normal((4096,), dtype, 1, 2)
 
 
-def _whole_numbers(device: CudaBackend, dtype: np.dtype) -> None:
-    device.integers(0, 9, (4096,), dtype, 1, 2)
-    device.errors.check("index", Array((4096,), np.int64), 9, 0)
+def _indexing(device: CudaBackend, dtype: np.dtype) -> None:
+    x, index = Array((64, 32), dtype), Array((100,), np.int64)
+    device.errors.check("index", index, 64, 0)
+    device.index_add(x, index, Array((100, 32), dtype))
 
 
 def _made_by(*makers: Callable[..., None]) -> Callable[[str], list[Source]]:
@@ -300,20 +323,21 @@ def _made_by(*makers: Callable[..., None]) -> Callable[[str], list[Source]]:
     return make
 
 
-_FAMILIES: dict[str, tuple[Callable[[str], list[Source]], tuple[str, ...]]] = {
+FAMILIES: dict[str, tuple[Callable[[str], list[Source]], tuple[str, ...]]] = {
     "ops": (_made_by(_elementwise_ops), DTYPES),
     "layouts": (_made_by(_elementwise_layouts, _conversions), DTYPES),
     "reductions": (_made_by(_reductions), DTYPES),
-    "rows and optimizers": (_made_by(_rows, _optimizers, _random), FLOATS),
-    "whole numbers": (_made_by(_whole_numbers), ("int64",)),
+    "rows": (_made_by(_rows), FLOATS),
+    "optimizers": (_made_by(_optimizers), FLOATS),
+    "random": (_made_by(_random), (*FLOATS, "int64")),
+    "indexing": (_made_by(_indexing), DTYPES),
 }
-FAMILIES = [(family, dtype) for family, (_, dtypes) in _FAMILIES.items() for dtype in dtypes]
 
 
 @cache
 def sources_of(family: str, dtype: str) -> list[Source]:
-    """The kernels of one of `FAMILIES`."""
-    return _FAMILIES[family][0](dtype)
+    """The kernels of one of `FAMILIES` for one of its dtypes."""
+    return FAMILIES[family][0](dtype)
 
 
 # ---------------------------------------------------------------- many kernels in one text
@@ -323,7 +347,7 @@ _INCLUDE = re.compile(r'^#include "([^"]+)"\n', re.MULTILINE)
 _OWN_COPY = "multi_tensor.cuh"
 
 
-def programs(sources: Sequence[Source], most: int = 24) -> list[tuple[str, list[Source]]]:
+def programs(sources: Sequence[Source], most: int = 16) -> list[tuple[str, list[Source]]]:
     """The kernels as few texts: the compiler reads its own and our headers once in each.
 
     In a text of several, each kernel stands in a namespace of its own, and its functions are called `NAME_0`,

@@ -63,9 +63,7 @@ class Nvrtc:
     def compile(self, source: str, architecture: str, options: Sequence[str] = ()) -> tuple[bytes, str]:
         """Machine code for `"sm_90"`, or PTX for `"compute_90"`, and the compiler's log."""
         program = ctypes.c_void_p()
-        self._check(
-            self._nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"kernel.cu", 0, None, None)
-        )
+        self._check(self._nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"kernel.cu", 0, None, None))
         try:
             texts = [f"--gpu-architecture={architecture}", self._include, *options]
             array = (ctypes.c_char_p * len(texts))(*(text.encode() for text in texts))

@@ -17,8 +17,6 @@ from behaviour import does, leaf
 import gradcore as gc
 
 
-
-
 # ---------------------------------------------------------------- the tutorial
 def test_requires_grad_spreads(device: str) -> None:
     def code(m: Any, d: str) -> Any:
@@ -276,6 +274,8 @@ SECOND: dict[str, Callable[..., Any]] = {
     # one input of a fused op made from the other, and the same tensor given twice
     "cross entropy of itself": lambda m, x, w, t: m.nn.functional.cross_entropy(x, (x * w).softmax(1)),
     "cross entropy twice": lambda m, x, w, t: m.nn.functional.cross_entropy(x, x) + w.sum(),
+    "linear of itself": lambda m, x, w, t: (m.nn.functional.linear(x, x) ** 3).sum() + w.sum(),
+    "linear, weight from input": lambda m, x, w, t: (m.nn.functional.linear(x * 1, x.exp() * w) ** 2).sum(),
     "norm": lambda m, x, w, t: (x * w).norm(dim=1).prod(),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, Union
+from typing import Any
 
 from .. import dtypes
 from ..backends import backend_of
@@ -13,7 +13,7 @@ from . import engine
 from .tape import wants_grad, wrap
 from .variable import Variable
 
-Tensors = Union[Variable, Sequence[Variable]]
+Tensors = Variable | Sequence[Variable]
 
 
 def _sequence(x: Any) -> tuple[Any, ...]:

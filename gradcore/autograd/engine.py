@@ -50,9 +50,7 @@ def run(
     try:
         targets = None if inputs is None else [(edge_of(t), t._index) for t in inputs]
         grads, captured = _propagate(roots, retain_graph, create_graph, targets)
-        leaves = {
-            leaf: apply_hooks(leaf._hooks, g, create_graph) if leaf._hooks else g for leaf, g in grads.items()
-        }
+        leaves = {leaf: apply_hooks(leaf._hooks, g, create_graph) if leaf._hooks else g for leaf, g in grads.items()}
         if not accumulate:
             assert targets is not None
             return [captured.get(t) if t[0].__class__ is Node else leaves.get(t[0]) for t in targets]
@@ -335,10 +333,9 @@ def apply_hooks(hooks: dict[int, Any], g: Any, create_graph: bool) -> Any:
             if result._array.shape != t._array.shape:
                 raise RuntimeError(f"hook '{_name(hook)}' has changed the size of value")
             if result._array.dtype != t._array.dtype:
-                was, got = (dtypes.type_name(x._array.dtype) for x in (t, result))
                 raise RuntimeError(
-                    f"hook '{_name(hook)}' has changed the type of value (was gradcore.{was}Tensor got "
-                    f"gradcore.{got}Tensor)"
+                    f"hook '{_name(hook)}' has changed the type of value (was {_type(t._array)} got "
+                    f"{_type(result._array)})"
                 )
             g = result if create_graph else result._array
     # A hook may have kept it.
@@ -374,6 +371,12 @@ def _store(leaves: dict[Any, Any], create_graph: bool) -> None:
             bump(old.counter())
 
 
+def _type(array: Any) -> str:
+    """A tensor's type as PyTorch writes it: `gradcore.cuda.FloatTensor`."""
+    where = "" if backend_of(array).device.type == "cpu" else f"{backend_of(array).device.type}."
+    return f"gradcore.{where}{dtypes.type_name(array.dtype)}Tensor"
+
+
 def _short(node: Node) -> str:
     return node.name().split("Backward")[0]
 
@@ -399,7 +402,7 @@ def _check_versions(node: Node) -> None:
         changes = sum(time < node.sequence for time in counter[2:])
         raise RuntimeError(
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
-            f"[gradcore.{dtypes.type_name(value.dtype)}Tensor {list(value.shape)}]{what} is at version {counter[1]}; "
-            f"expected version {counter[1] - changes} instead. It was saved by {node.name()} for its backward pass. Hint: use the "
-            "out-of-place operation, or change a clone()."
+            f"[{_type(value)} {list(value.shape)}]{what} is at version {counter[1]}; "
+            f"expected version {counter[1] - changes} instead. It was saved by {node.name()} for its backward pass. "
+            "Hint: use the out-of-place operation, or change a clone()."
         )

@@ -14,7 +14,7 @@ from .engine import FREED, not_ours
 from .grad_mode import mode, no_grad
 from .inplace import rebase
 from .tape import edge_of, record, wants_grad, wrap
-from .variable import Node, Variable, bump, describe
+from .variable import Node, Variable, bump
 
 
 class FunctionCtx:
@@ -92,7 +92,7 @@ class _FunctionOp(Op):
         super().__init__(cls.forward, name=cls.__name__, grad_name=f"{cls.__name__}Backward")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _plan_of(cls: type[Function]) -> Plan:
     return Plan(_FunctionOp(cls), (), (), functools.partial(_call_backward, cls))
 
@@ -120,7 +120,8 @@ def _call_backward(cls: type[Function], gs: Sequence[Any], saved: Sequence[Any],
         results.pop()
     if len(results) != expected:
         raise RuntimeError(
-            f"function {node.name()} returned an incorrect number of gradients (expected {expected}, got {len(results)})"
+            f"function {node.name()} returned an incorrect number of gradients (expected {expected}, got "
+            f"{len(results)})"
         )
     for i, r in enumerate(results):
         if r is not None and not isinstance(r, Variable):
@@ -235,10 +236,10 @@ class Function:
 
 
 _VIEW = (
-    "Output {} of {} is a view and is being modified inplace. This view was created inside a custom Function (or because "
-    "an input was returned as-is) and the autograd logic to handle view+inplace would override the custom backward "
-    "associated with the custom Function, leading to incorrect gradients. This behavior is forbidden. You can fix this "
-    "by cloning the output of the custom Function."
+    "Output {} of {} is a view and is being modified inplace. This view was created inside a custom Function (or "
+    "because an input was returned as-is) and the autograd logic to handle view+inplace would override the custom "
+    "backward associated with the custom Function, leading to incorrect gradients. This behavior is forbidden. You can "
+    "fix this by cloning the output of the custom Function."
 )
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from .. import dtypes
 from ..backends import Array, backend_of, is_array
 from ..ops.arithmetic import mul
-from ..ops.core import Attrs, Op, array_op
+from ..ops.core import Attrs, MixedDevices, Op, array_op
 from .grad_mode import mode
-from .tape import edge_of, node_of, record, wants_grad
+from .tape import edge_of, node_of, record, scalars_moved, wants_grad
 from .variable import Node, Variable, bump, next_sequence
+
 
 def through(x: Any, chain: Sequence[tuple[Op, Attrs, int]]) -> Any:
     """`x` through the ops that lead from a base to its view."""
@@ -68,7 +69,7 @@ copy_values.derivative(input=lambda g: mul(g, 0), value=lambda g: g)
 def check_target(t: Variable) -> None:
     """RuntimeError if `t` may not be changed in place: its elements overlap, or gradients would be lost."""
     array = t._array
-    if 0 in array.strides and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape)):
+    if 0 in array.strides and array.size and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape)):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
             "Please clone() the tensor before performing the operation."
@@ -110,7 +111,13 @@ def apply_inplace(op: Op, inputs: Sequence[Any], attrs: Attrs, write: Callable[[
     recorded = mode.enabled and True in needs and target._array.dtype.kind in "fV"
     result = None
     if write is None:
-        result = op.run(arrays, attrs)
+        try:
+            result = op.run(arrays, attrs)
+        except MixedDevices:
+            moved = scalars_moved(op, inputs)
+            if moved is None or moved[0] is not target:
+                raise
+            return apply_inplace(op, moved, attrs)
         check_result(op.name + "_", target._array, result)
     node = None
     if recorded:
@@ -151,8 +158,7 @@ def rebase(target: Variable, node: Node, index: int = 0) -> None:
     assert fresh.info is not None
     fresh.info.indices = (base._index, index) if base._index or index else None
     base.set_history(fresh, 0)
-    # Behind the base's version: the view's own history is made anew from the base when it is next asked for.
-    target._seen = -1
+    # The view's own history is made anew from the base, whose version has changed, when it is next asked for.
     target._requires_grad = True
     if target._node is not None and target._node.extra is not None:
         node_of(target)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from ..backends import Array, is_array
+from ..backends import Array, backend_of, cpu, is_array
 from ..expr import Program
 from ..expr.numpy_emit import compile_numpy
-from ..ops.core import Attrs, Op, Plan
+from ..ops.convert import to_copy
+from ..ops.core import Attrs, MixedDevices, Op, Plan
 from ..ops.elementwise import Elementwise
 from .grad_mode import enable_grad, mode
 from .variable import Edge, Info, Node, Variable, describe, next_sequence
@@ -67,7 +68,11 @@ def edge_of(t: Variable) -> Edge:
 
 
 def record(
-    plan: Plan, inputs: Sequence[Any], outputs: Sequence[Array], attrs: Attrs, saved_arrays: dict[int, Array] | None = None
+    plan: Plan,
+    inputs: Sequence[Any],
+    outputs: Sequence[Array],
+    attrs: Attrs,
+    saved_arrays: dict[int, Array] | None = None,
 ) -> Node:
     """Make the node of an operation. `saved_arrays` replaces inputs to be kept, for in-place operations."""
     node = Node()
@@ -128,7 +133,13 @@ def apply(op: Op, inputs: Sequence[Any], attrs: Attrs) -> Any:
         else:
             arrays.append(t.item() if isinstance(t, np.generic) else t)
             needs.append(False)
-    out = op.run(arrays, attrs)
+    try:
+        out = op.run(arrays, attrs)
+    except MixedDevices:
+        moved = scalars_moved(op, inputs)
+        if moved is None:
+            raise
+        return apply(op, moved, attrs)
     if op.view is None and out is arrays[0]:
         return inputs[0]
     several = out.__class__ is tuple
@@ -151,6 +162,20 @@ def apply(op: Op, inputs: Sequence[Any], attrs: Attrs) -> Any:
             for k, position in enumerate(plan.outputs, len(plan.inputs)):
                 tensors[position]._counter = node.counters[k]
     return tuple(tensors) if several else tensors[0]
+
+
+def scalars_moved(op: Op, inputs: Sequence[Any]) -> Sequence[Any] | None:
+    """The operands with zero-dimensional CPU tensors moved to the device of the others; None where PyTorch does not."""
+    tensors = [t for t in inputs if isinstance(t, Variable)]
+    others = {backend_of(t._array) for t in tensors} - {cpu}
+    if not isinstance(op, Elementwise) or len(others) != 1:
+        return None
+    if any(t._array.ndim for t in tensors if backend_of(t._array) is cpu):
+        return None
+    attrs = {"dtype": None, "device": others.pop().device}
+    return [
+        apply(to_copy, (t,), attrs) if isinstance(t, Variable) and backend_of(t._array) is cpu else t for t in inputs
+    ]
 
 
 def _mark_views(op: Op, source: Any, array: Array, tensors: list[Any], attrs: Attrs) -> None:
@@ -189,7 +214,7 @@ _ndarray = np.ndarray
 _asarray = np.asarray
 
 
-@lru_cache(maxsize=None)
+@cache
 def elementwise_function(op: Elementwise) -> Callable[..., Any] | None:
     """`op` as a plain Python function of its one or two inputs; None if it has no such form.
 

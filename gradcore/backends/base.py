@@ -41,8 +41,9 @@ _SUM = Reduction(trace(lambda x: x), "sum")
 class Backend(ABC):
     """One device: its arrays, kernels, matrix products and random numbers.
 
-    dtypes are NumPy dtypes throughout (bfloat16 is `ml_dtypes.bfloat16`). Arrays returned are new, own their memory
-    and are C-contiguous, unless a method says otherwise; a zero-dimensional result is an array, never a scalar.
+    dtypes are NumPy dtypes throughout (bfloat16 is `ml_dtypes.bfloat16`). Arrays returned are new and own their memory,
+    unless a method says otherwise; a zero-dimensional result is an array, never a scalar. Kernels return C-contiguous
+    arrays; the CPU may keep the layout of its operands, as NumPy does.
     """
 
     device: Device
@@ -77,7 +78,7 @@ class Backend(ABC):
         return array.copy()
 
     def broadcast(self, array: Array, shape: tuple[int, ...]) -> Array:
-        """A read-only view of `array` in a shape that it broadcasts to."""
+        """A view of `array` in a shape that it broadcasts to. Nothing is to be written where elements repeat."""
         return self.xp.broadcast_to(array, shape)
 
     # -- fused kernels

@@ -59,7 +59,9 @@ class CpuBackend(Backend):
     def broadcast(self, array: Array, shape: tuple[int, ...]) -> Array:
         if array.size == 1:  # the gradient of a full reduction; ten times faster than np.broadcast_to
             return np.ndarray(shape, array.dtype, array, 0, (0,) * len(shape))
-        return np.broadcast_to(array, shape)
+        out = np.broadcast_to(array, shape)
+        out.flags.writeable = array.flags.writeable  # parts that repeat nothing may be changed in place
+        return out
 
     # -- fused kernels
     def elementwise(

@@ -17,6 +17,11 @@ def power(a: Any, b: Any) -> Any:
     return np.where(b < 0, np.where(a == 1, 1, np.where(a == -1, 1 - 2 * (b & 1), 0)), a ** np.maximum(b, 0))
 
 
+def sign(x: Any) -> Any:
+    """-1, 0 or 1; 0 for NaN, as in PyTorch."""
+    return np.subtract(np.greater(x, 0), np.less(x, 0), dtype=np.asarray(x).dtype)
+
+
 def uniform(seed: int, offset: int, shape: tuple[int, ...]) -> Any:
     """Uniform float32 numbers in [0, 1) from counter-based Philox: the same arguments give the same numbers.
 

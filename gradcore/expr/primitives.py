@@ -38,14 +38,20 @@ def _where(c: Scalar, a: Scalar | float, b: Scalar | float) -> Scalar:
     return call("where", c, a, b)
 
 
-def _both(g: Scalar, a: Scalar, b: Scalar, y: Scalar) -> tuple[Scalar, Scalar]:
-    """maximum and minimum: the gradient goes to the operand that was taken, half to each in a tie, as in PyTorch."""
-    half = g / 2
-    tie = call("eq", a, b)
-    return (
-        _where(tie, half, _where(call("eq", y, a), g, 0)),
-        _where(tie, half, _where(call("eq", y, b), g, 0)),
-    )
+def _chosen(loses: str, wins: str) -> Rule:
+    """maximum and minimum: the gradient goes to the operand that was taken, half to each in a tie, as in PyTorch.
+
+    Where either is NaN the comparisons fail and both get it, as there.
+    """
+
+    def rule(g: Scalar, a: Scalar, b: Scalar, y: Scalar) -> tuple[Scalar, Scalar]:
+        tie, half = call("eq", a, b), g / 2
+        return (
+            _where(tie, half, _where(call(loses, a, b), 0, g)),
+            _where(tie, half, _where(call(wins, a, b), 0, g)),
+        )
+
+    return rule
 
 
 def _pow_rule(g: Scalar, a: Scalar, b: Scalar, y: Scalar) -> tuple[Scalar, Scalar]:
@@ -76,7 +82,7 @@ _ROWS: list[Primitive] = [
     ),
     Primitive("pow", 2, "fn.power({0}, {1})", "gc::pow({0}, {1})", _pow_rule),
     Primitive("abs", 1, "abs({0})", "gc::abs({0})", lambda g, x, y: (g * call("sign", x),)),
-    Primitive("sign", 1, "np.sign({0})", "gc::sign({0})"),
+    Primitive("sign", 1, "fn.sign({0})", "gc::sign({0})"),
     # exponentials and roots
     Primitive("exp", 1, "np.exp({0})", "gc::exp({0})", lambda g, x, y: (g * y,)),
     Primitive("expm1", 1, "np.expm1({0})", "gc::expm1({0})", lambda g, x, y: (g * (y + 1),)),
@@ -103,8 +109,8 @@ _ROWS: list[Primitive] = [
     Primitive("round", 1, "np.rint({0})", "gc::round({0})"),
     Primitive("trunc", 1, "np.trunc({0})", "gc::trunc({0})"),
     # choice
-    Primitive("maximum", 2, "np.maximum({0}, {1})", "gc::maximum({0}, {1})", _both),
-    Primitive("minimum", 2, "np.minimum({0}, {1})", "gc::minimum({0}, {1})", _both),
+    Primitive("maximum", 2, "np.maximum({0}, {1})", "gc::maximum({0}, {1})", _chosen("lt", "gt")),
+    Primitive("minimum", 2, "np.minimum({0}, {1})", "gc::minimum({0}, {1})", _chosen("gt", "lt")),
     Primitive(
         "where",
         3,

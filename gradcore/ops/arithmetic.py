@@ -124,17 +124,16 @@ def minimum(input: Scalar, other: Scalar) -> Scalar:
 
 
 def _clamp_rule(g: Scalar, input: Scalar, min: Scalar | None, max: Scalar | None) -> tuple[Scalar | None, ...]:
-    low = None if min is None else input < min
-    high = None if max is None else input > max
-    if low is None or min is None:
-        assert high is not None
-        return call("where", high, 0, g), None, call("where", high, g, 0)
-    if high is None or max is None:
-        return call("where", low, 0, g), call("where", low, g, 0), None
+    # Inside is what compares so: NaN gets no gradient.
+    if min is None:
+        assert max is not None
+        return call("where", input <= max, g, 0), None, call("where", input > max, g, 0)
+    if max is None:
+        return call("where", input >= min, g, 0), call("where", input < min, g, 0), None
     return (
-        call("where", call("logical_or", low, high), 0, g),
-        call("where", call("logical_and", min < max, low), g, 0),
-        call("where", call("logical_or", max < min, high), g, 0),
+        call("where", call("logical_and", input >= min, input <= max), g, 0),
+        call("where", call("logical_and", min < max, input < min), g, 0),
+        call("where", call("logical_or", max < min, input > max), g, 0),
     )
 
 

@@ -205,7 +205,7 @@ class ArrayOp(Op):
             return self.function(list(inputs), **attrs) if self.variadic else self.function(*inputs, **attrs)
         except AttributeError:
             for position, value in enumerate(inputs):
-                if value is not None and not is_array(value):
+                if not is_array(value) and (value is not None or self.variadic):
                     name = self.inputs[0 if self.variadic else position]
                     raise TypeError(
                         f"{self.name}(): argument '{name}' (position {position + 1}) must be Tensor, not "
@@ -284,8 +284,12 @@ def register(op: Any) -> Any:
     return op
 
 
+class MixedDevices(RuntimeError):
+    """The arrays of one operation lie on several devices."""
+
+
 def one_backend(op: str, inputs: Sequence[Array | Number], names: Sequence[str]) -> Any:
-    """The backend of all array inputs; RuntimeError naming the odd one out and the fix if they are on several."""
+    """The backend of all array inputs; MixedDevices, a RuntimeError, naming the odd one out and the fix if they are on several."""
     first: Any = None
     at = 0
     for position, value in enumerate(inputs):
@@ -295,7 +299,7 @@ def one_backend(op: str, inputs: Sequence[Array | Number], names: Sequence[str])
                 first, at = backend, position
             elif backend is not first:
                 one, other = (names[i] if i < len(names) else f"#{i}" for i in (at, position))
-                raise RuntimeError(
+                raise MixedDevices(
                     f"{op}(): expected all tensors to be on the same device, but found at least two devices, "
                     f"{first.device} (argument '{one}') and {backend.device} (argument '{other}'). "
                     f"Move one of them: {other}.to('{first.device}')"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import Union
 
 Dims = Union[int, Sequence[int], None]
@@ -10,6 +11,7 @@ Dims = Union[int, Sequence[int], None]
 
 def wrap_dim(dim: int, ndim: int) -> int:
     """`dim` in [0, ndim); a zero-dimensional tensor accepts -1 and 0."""
+    dim = index(dim)
     limit = ndim or 1
     if not -limit <= dim < limit:
         raise IndexError(

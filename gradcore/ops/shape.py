@@ -130,6 +130,7 @@ unsqueeze.derivative(input=lambda g, input_shape: reshape(g, shape=input_shape))
 @array_op(view=True, varargs="size")
 def expand(input: Array, size: Shape) -> Array:
     """`input` with dimensions of size 1 repeated to `size` (-1: unchanged) without copying: a view."""
+    size = tuple(map(index, size))
     extra = len(size) - input.ndim
     if extra < 0:
         raise RuntimeError(
@@ -150,7 +151,7 @@ def expand(input: Array, size: Shape) -> Array:
                 f"The expanded size of the tensor ({n}) must match the existing size ({old}) at non-singleton "
                 f"dimension {i}.  Target sizes: {list(size)}.  Tensor sizes: {list(input.shape)}"
             )
-        target.append(int(n))
+        target.append(n)
     return backend_of(input).broadcast(input, tuple(target))
 
 

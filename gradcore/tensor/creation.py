@@ -160,10 +160,8 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
 
 
 def _filled(shape: tuple[int, ...], value: float, dtype: dtypes.dtype, backend: Any, requires_grad: bool) -> Tensor:
-    try:
-        return finish(backend.full(shape, value, dtype.numpy), requires_grad)
-    except (OverflowError, ValueError) as error:
-        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow: {error}") from None
+    dtypes.check_fits(value, dtype)
+    return finish(backend.full(shape, value, dtype.numpy), requires_grad)
 
 
 def full(
@@ -178,7 +176,8 @@ def full(
     value = fill_value.item() if isinstance(fill_value, Variable) else fill_value
     if not isinstance(value, (bool, int, float)):
         raise TypeError(f"full(): argument 'fill_value' (position 2) must be Number, not {type(value).__name__}")
-    return _filled(_size_of("full", (size,)), value, dtypes.given("full", dtype) or dtypes.of_number(value), _backend(device), requires_grad)
+    d = dtypes.given("full", dtype) or dtypes.of_number(value)
+    return _filled(_size_of("full", (size,)), value, d, _backend(device), requires_grad)
 
 
 def zeros(
@@ -217,7 +216,8 @@ def empty(
     return finish(_backend(device).empty(_size_of("empty", sizes, size), d.numpy), requires_grad)
 
 
-def _like(op: str, input: Variable, dtype: dtypes.dtype | None, device: DeviceLike | None) -> tuple[dtypes.dtype, Any]:
+def like(op: str, input: Variable, dtype: dtypes.dtype | None, device: DeviceLike | None) -> tuple[dtypes.dtype, Any]:
+    """The dtype and backend of a tensor made like `input`."""
     if not isinstance(input, Variable):
         raise TypeError(f"{op}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     own = backend_of(input._array)
@@ -233,7 +233,7 @@ def full_like(
     requires_grad: bool = False,
 ) -> Tensor:
     """A tensor like `input` in shape, dtype and place, filled with one value."""
-    d, backend = _like("full_like", input, dtype, device)
+    d, backend = like("full_like", input, dtype, device)
     value = fill_value.item() if isinstance(fill_value, Variable) else fill_value  # type: ignore[attr-defined]
     return _filled(input._array.shape, value, d, backend, requires_grad)
 
@@ -242,7 +242,7 @@ def zeros_like(
     input: Tensor, *, dtype: dtypes.dtype | None = None, device: DeviceLike | None = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor like `input` in shape, dtype and place, filled with 0."""
-    d, backend = _like("zeros_like", input, dtype, device)
+    d, backend = like("zeros_like", input, dtype, device)
     return finish(backend.full(input._array.shape, 0, d.numpy), requires_grad)
 
 
@@ -250,7 +250,7 @@ def ones_like(
     input: Tensor, *, dtype: dtypes.dtype | None = None, device: DeviceLike | None = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor like `input` in shape, dtype and place, filled with 1."""
-    d, backend = _like("ones_like", input, dtype, device)
+    d, backend = like("ones_like", input, dtype, device)
     return finish(backend.full(input._array.shape, 1, d.numpy), requires_grad)
 
 
@@ -258,7 +258,7 @@ def empty_like(
     input: Tensor, *, dtype: dtypes.dtype | None = None, device: DeviceLike | None = None, requires_grad: bool = False
 ) -> Tensor:
     """A tensor like `input` in shape, dtype and place, whose values are not set."""
-    d, backend = _like("empty_like", input, dtype, device)
+    d, backend = like("empty_like", input, dtype, device)
     return finish(backend.empty(input._array.shape, d.numpy), requires_grad)
 
 
@@ -289,10 +289,12 @@ def arange(
     d = dtypes.given("arange", dtype) or (dtypes.int64 if whole else dtypes.get_default_dtype())
     if not all(map(math.isfinite, (first, last, by))):
         raise RuntimeError(f"unsupported range: {first} -> {last}")
-    if d is dtypes.int64:
-        first, last, by = int(first), int(last), int(by)
     if by == 0:
         raise RuntimeError("step must be nonzero")
+    if d is dtypes.int64:
+        first, last, by = int(first), int(last), int(by)
+        if by == 0:
+            raise ValueError(f"step must be nonzero, also as an integer: {step}")
     if (last - first) / by < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     exact = isinstance(first, int) and isinstance(last, int) and isinstance(by, int)
@@ -315,7 +317,8 @@ def linspace(
     """`steps` numbers from `start` to `end`, both included, evenly spaced."""
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
-    return _from_host(np.linspace(start, end, steps), dtypes.given("linspace", dtype) or dtypes.get_default_dtype(), device, requires_grad)
+    d = dtypes.given("linspace", dtype) or dtypes.get_default_dtype()
+    return _from_host(np.linspace(start, end, steps), d, device, requires_grad)
 
 
 def eye(

@@ -391,6 +391,8 @@ def reshape_as(self: Tensor, other: Tensor) -> Tensor:
 # ---------------------------------------------------------------- writing
 def copy_(self: Tensor, src: Tensor | float, non_blocking: bool = False) -> Tensor:
     """Overwrite the tensor with `src`, broadcast and converted to its dtype and device."""
+    if not isinstance(src, (Variable, bool, int, float)):
+        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
     if isinstance(src, Variable) and src._array.ndim and not _fits(src._array.shape, self._array.shape):
         raise RuntimeError(
             f"copy_(): The size of tensor a {list(self._array.shape)} must match the size of tensor b "
@@ -409,6 +411,8 @@ def fill_(self: Tensor, value: Tensor | float) -> Tensor:
         raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value._array.ndim} dimensions.")
     if not isinstance(value, (Variable, bool, int, float)):
         raise TypeError(f"fill_(): argument 'value' (position 1) must be Tensor or Number, not {type(value).__name__}")
+    if not isinstance(value, Variable):
+        dtypes.check_fits(value, self.dtype)
     return apply_inplace(copy_values, (self, value), {})
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..autograd.grad_mode import mode
 from ..autograd.inplace import apply_inplace, copy_values
 from ..autograd.tape import apply, elementwise_function, wants_grad
@@ -22,7 +23,15 @@ for _name, _function in METHODS.items():
 
 # ---------------------------------------------------------------- operators
 def _reflected(f: Any) -> Any:
-    return lambda self, other: f(other, self)
+    def operator(self: Any, other: Any) -> Any:
+        try:
+            return f(other, self)
+        except TypeError:
+            if isinstance(other, (Variable, bool, int, float)):
+                raise
+            return NotImplemented  # Python tries what else there is, as for [0] * tensor(3)
+
+    return operator
 
 
 def _equality(f: Any) -> Any:
@@ -81,8 +90,13 @@ for _symbol, _name in UNARY.items():
 def _key(tensor: Any, key: Any) -> tuple[Any, ...]:
     """The key as a tuple of ints, slices, None, Ellipsis and index or bool arrays of the tensor's device."""
     if not isinstance(key, tuple):
-        key = (key,)
+        # A list that holds more than numbers is a key of several entries, as it was in NumPy once.
+        several = isinstance(key, list) and any(isinstance(k, _NOT_NUMBERS) or k in (None, Ellipsis) for k in key)
+        key = tuple(key) if several else (key,)
     return tuple([k if k.__class__ in (int, slice, type(None), type(Ellipsis)) else _entry(tensor, k) for k in key])
+
+
+_NOT_NUMBERS = (slice, list, tuple, range, np.ndarray, Variable)
 
 
 def _entry(tensor: Any, k: Any) -> Any:
@@ -107,8 +121,6 @@ def _entry(tensor: Any, k: Any) -> Any:
             )
         if array.dtype == np.uint8:
             array = array.astype(bool)
-        if array.ndim == 0 and array.dtype.kind in "iu":
-            return int(k.item())  # type: ignore[attr-defined]
     elif is_array(k):
         array = k
     else:
@@ -116,6 +128,8 @@ def _entry(tensor: Any, k: Any) -> Any:
             "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
             f"(got {type(k).__name__})"
         )
+    if array.ndim == 0 and array.dtype.kind in "iu":
+        return int(array)
     if backend_of(array) is not backend:
         host = backend_of(array).to_host(array)
         if backend_of(array).device.type != "cpu":
@@ -131,7 +145,30 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
     full = _key(self, key)
     if indexing.is_basic(full):
         return apply(indexing.select_view, (self,), {"key": full})
+    self, full = _as_numpy(self, full)
     return apply(indexing.index, (self,), {"key": _lasting(full, self)})
+
+
+def _as_numpy(tensor: Any, key: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    """A tensor and a key with index or bool arrays for which NumPy's rules give what PyTorch's give for these.
+
+    They differ in where the new dimensions go. For PyTorch an int beside the arrays selects first and is no index array
+    itself, and an Ellipsis that stands for no dimension does not come between two arrays.
+    """
+    indexing.check_key("index", tensor._array, key)
+    everything = slice(None)
+    spans = {id(k): k.ndim if k.dtype.kind == "b" else 1 for k in key if is_array(k)}
+    consumed = sum(spans.get(id(k), 1) for k in key if k is not None and k is not Ellipsis)
+    full: list[Any] = []
+    for k in key:
+        full += [everything] * (tensor._array.ndim - consumed) if k is Ellipsis else [k]
+    if not any(isinstance(k, int) for k in full):
+        return tensor, tuple(full)
+    first: list[Any] = []
+    for k in full:
+        first += [everything] * spans[id(k)] if is_array(k) else [k]
+    rest = [k if is_array(k) else everything for k in full if not isinstance(k, int)]
+    return apply(indexing.select_view, (tensor,), {"key": tuple(first)}), tuple(rest)
 
 
 def _lasting(key: tuple[Any, ...], *operands: Any) -> tuple[Any, ...]:
@@ -143,6 +180,8 @@ def _lasting(key: tuple[Any, ...], *operands: Any) -> tuple[Any, ...]:
 
 def _setitem(self: Tensor, key: Any, value: Any) -> None:
     full = _key(self, key)
+    if not indexing.is_basic(full):
+        self, full = _as_numpy(self, full)
     if isinstance(value, np.generic):
         value = value.item()
     elif not isinstance(value, (Variable, bool, int, float)):
@@ -156,6 +195,8 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
             )
         value = value.item()  # type: ignore[attr-defined]
     indexing.check_key("__setitem__", self._array, full)
+    if not isinstance(value, Variable):
+        dtypes.check_fits(value, self.dtype)
     if isinstance(value, Variable):
         value = _squeezed(value, self._array[full].shape)
     if indexing.is_basic(full):
@@ -163,6 +204,7 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
         apply_inplace(copy_values, (view, value), {})
         return
     array = value._array if isinstance(value, Variable) else value
+    backend.synchronize()  # nothing is written if an index is out of range
     apply_inplace(
         indexing.index_put,
         (self, value),

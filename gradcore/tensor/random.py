@@ -11,10 +11,11 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.tape import wrap
+from ..autograd.variable import Variable
 from ..backends import backend_for
 from ..devices import DeviceLike
 from ..devices import device as Device
-from .creation import _floating, _size_of, finish
+from .creation import _floating, _size_of, finish, like
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -37,7 +38,7 @@ class Generator:
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream of `seed`, any integer of 64 bits."""
         if not -(2**63) <= seed < 2**64:
-            raise RuntimeError(f"Overflow when unpacking long long: seed {seed} does not fit in 64 bits")
+            raise ValueError(f"Overflow when unpacking long long: seed {seed} does not fit in 64 bits")
         self._seed, self._offset = seed & (2**64 - 1), 0
         return self
 
@@ -56,7 +57,9 @@ class Generator:
 
     def set_state(self, state: Tensor) -> Generator:
         """Go back to a state from `get_state`."""
-        seed, offset = state.numpy().view(np.uint64)
+        if not isinstance(state, Variable):
+            raise TypeError(f"set_state(): expected a Tensor from get_state(), got {type(state).__name__}")
+        seed, offset = state.numpy().view(np.uint64)  # type: ignore[attr-defined]
         self._seed, self._offset = int(seed), int(offset)
         return self
 
@@ -177,14 +180,16 @@ def rand_like(
     input: Tensor, *, dtype: dtypes.dtype | None = None, device: DeviceLike | None = None, requires_grad: bool = False
 ) -> Tensor:
     """`rand` in the shape, dtype and place of `input`."""
-    return rand(size=input.shape, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+    d, backend = like("rand_like", input, dtype, device)
+    return rand(size=input.shape, dtype=d, device=backend.device, requires_grad=requires_grad)
 
 
 def randn_like(
     input: Tensor, *, dtype: dtypes.dtype | None = None, device: DeviceLike | None = None, requires_grad: bool = False
 ) -> Tensor:
     """`randn` in the shape, dtype and place of `input`."""
-    return randn(size=input.shape, dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+    d, backend = like("randn_like", input, dtype, device)
+    return randn(size=input.shape, dtype=d, device=backend.device, requires_grad=requires_grad)
 
 
 def randint_like(
@@ -196,4 +201,5 @@ def randint_like(
     device: DeviceLike | None = None,
 ) -> Tensor:
     """`randint` in the shape, dtype and place of `input`."""
-    return randint(low, high, input.shape, dtype=dtype or input.dtype, device=device or input.device)
+    d, backend = like("randint_like", input, dtype, device)
+    return randint(low, high, input.shape, dtype=d, device=backend.device)

@@ -265,4 +265,4 @@ def test_installed_and_checked_out_kernels(tmp_path, monkeypatch):
 def test_generated_names_are_stable(cuda, compilations):
     x = cuda.from_host(np.zeros(3, np.float32))
     cuda.elementwise(trace(lambda lambda_, x: lambda_ * x + 0.03125), [x, x], F32, [F32], (3,))
-    assert 'elementwise_mul_add(' in compilations[0]
+    assert "elementwise_mul_add(" in compilations[0]

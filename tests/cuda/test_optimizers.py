@@ -104,9 +104,7 @@ def test_one_launch_and_no_new_table(cuda, tensors, monkeypatch):
     monkeypatch.setattr(cuda._optimizers, "_xp", None)  # a second table could not be made
     kernel = next(iter(k for k in cuda._optimizers._kernels if k[0] == "sgd"))
     function, ctype = cuda._optimizers._kernels[kernel]
-    monkeypatch.setitem(
-        cuda._optimizers._kernels, kernel, (lambda *a: (uploads.append(a[0]), function(*a)), ctype)
-    )
+    monkeypatch.setitem(cuda._optimizers._kernels, kernel, (lambda *a: (uploads.append(a[0]), function(*a)), ctype))
     cuda.sgd_step(there, grads, None, **sgd_settings({}, True))
     chunks = sum(-(-int(np.prod(s)) // optimizers.CHUNK) for s in SHAPES)
     assert uploads == [(chunks,)]

@@ -38,8 +38,19 @@ CASES = [
 VARIANTS: dict[str, dict[str, Any]] = {"plain": {}, "64-bit": {"wide_index": True}, "three chunks": {"splits": 3}}
 
 
-def run(cuda: Any, cpu: Any, same: Any, reduction: Reduction, inputs: list[Any], compute: Any, out: Any, axes: Any,
-        keepdims: bool = False, parameters: Any = None, **options: Any) -> None:
+def run(
+    cuda: Any,
+    cpu: Any,
+    same: Any,
+    reduction: Reduction,
+    inputs: list[Any],
+    compute: Any,
+    out: Any,
+    axes: Any,
+    keepdims: bool = False,
+    parameters: Any = None,
+    **options: Any,
+) -> None:
     host = [i[1](i[0]) if isinstance(i, tuple) else i for i in inputs]
     there = [
         i[1](cuda.from_host(i[0])) if isinstance(i, tuple) else cuda.from_host(i) if isinstance(i, np.ndarray) else i
@@ -56,6 +67,16 @@ def run(cuda: Any, cpu: Any, same: Any, reduction: Reduction, inputs: list[Any],
 @pytest.mark.parametrize("shape, axes", CASES, ids=str)
 def test_sum(cuda, cpu, same, shape, axes, variant, random_array):
     run(cuda, cpu, same, SUM, [random_array(shape)], F32, F32, axes, **VARIANTS[variant])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_small_sizes(cuda, cpu, same, dtype, random_array):
+    """Every number of whole vectors and of elements left over."""
+    total = np.dtype(dtype)
+    for n in range(1, 40):
+        run(cuda, cpu, same, SUM, [random_array((n,), dtype)], total, total, (0,))
+        run(cuda, cpu, same, SUM, [random_array((3, n), dtype)], total, total, (1,))
+        run(cuda, cpu, same, SUM, [random_array((n, 3), dtype)], total, total, (0,))
 
 
 @pytest.mark.parametrize("shape, axes", [c for c in CASES if 0 not in c[0]], ids=str)
@@ -165,9 +186,7 @@ def test_arg_reduce(cuda, cpu, shape, dtype, variant, rng):
             values, positions = cuda._reduce.arg_reduce(cuda.from_host(x), axis, which, **VARIANTS[variant])
             expected_values, expected_positions = cpu.arg_reduce(x, axis, which)
             np.testing.assert_array_equal(cuda.to_host(positions), expected_positions)
-            np.testing.assert_array_equal(
-                cuda.to_host(values).astype(np.float64), expected_values.astype(np.float64)
-            )
+            np.testing.assert_array_equal(cuda.to_host(values).astype(np.float64), expected_values.astype(np.float64))
 
 
 def test_arg_reduce_of_nothing(cuda):

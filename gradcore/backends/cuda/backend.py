@@ -147,9 +147,7 @@ class CudaBackend(Backend):
     def normal(self, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:
         return self._random.normal(shape, dtype, seed, offset)
 
-    def integers(
-        self, low: int, high: int, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int
-    ) -> Array:
+    def integers(self, low: int, high: int, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:
         return self._random.integers(low, high, shape, dtype, seed, offset)
 
     def permutation(self, n: int, dtype: np.dtype, seed: int, offset: int) -> Array:

@@ -109,9 +109,7 @@ class Elementwise:
         kernel = self._kernels.get(key)
         if kernel is None:
             kernel = self._kernels[key] = self._build(program, types, compute, out_dtypes, plan, aligned)
-        args: list[Any] = [
-            x if ctype is None else typed(x, ctype) for x, ctype in zip(inputs, kernel.numbers)
-        ]
+        args: list[Any] = [x if ctype is None else typed(x, ctype) for x, ctype in zip(inputs, kernel.numbers)]
         args += outs
         if plan is None or plan.flat:
             vectors = n // kernel.width
@@ -178,14 +176,18 @@ def source(
         stores=indented([f"gc::store<N>(q{i} + first, r.y{i});" for i in range(len(outs))], 2),
     )
     dtypes = [t for t in types if isinstance(t, np.dtype)]
-    return headers("elementwise.cuh", program, (*dtypes, *out_dtypes)) + body + (_FLAT if flat else _STRIDED).format(
-        block=BLOCK,
-        name=name,
-        parameters=", ".join(parameters),
-        arguments=", ".join(arguments),
-        width=access.width,
-        unroll=unroll,
-        rank=rank,
-        slots=operands.slots,
-        index="long long" if wide else "int",
+    return (
+        headers("elementwise.cuh", program, (*dtypes, *out_dtypes))
+        + body
+        + (_FLAT if flat else _STRIDED).format(
+            block=BLOCK,
+            name=name,
+            parameters=", ".join(parameters),
+            arguments=", ".join(arguments),
+            width=access.width,
+            unroll=unroll,
+            rank=rank,
+            slots=operands.slots,
+            index="long long" if wide else "int",
+        )
     )

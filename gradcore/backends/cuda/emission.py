@@ -110,8 +110,7 @@ def kernel_name(prefix: str, program: Program) -> str:
 def described(program: Program, types: Sequence[InputType], compute: np.dtype) -> str:
     """A program and its types, for errors."""
     inputs = ", ".join(
-        f"{name}: {kind.__name__ if isinstance(kind, type) else kind.name}"
-        for name, kind in zip(program.inputs, types)
+        f"{name}: {kind.__name__ if isinstance(kind, type) else kind.name}" for name, kind in zip(program.inputs, types)
     )
     return f"{program.key} ({inputs}; computed in {compute.name})"
 

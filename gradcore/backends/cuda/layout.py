@@ -54,6 +54,8 @@ def reach(sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> int:
 
 def magic(divisor: int) -> tuple[int, int]:
     """(multiplier, shift) for division by `divisor` of numbers below 2**31: see kernels/layout.cuh."""
+    if not divisor:
+        return 0, 0  # the size of an empty dimension, where nothing is divided
     shift = (divisor - 1).bit_length()
     return (1 << 32) * ((1 << shift) - divisor) // divisor + 1, shift
 
@@ -92,9 +94,7 @@ class Access:
     width: int
 
 
-def access(
-    inner: Sequence[int], outer: Sequence[Sequence[int]], size: int, widest: int, aligned: bool
-) -> Access:
+def access(inner: Sequence[int], outer: Sequence[Sequence[int]], size: int, widest: int, aligned: bool) -> Access:
     """The widest access possible.
 
     `inner` are the operands' strides along the axis, `outer` their other strides, `size` the axis's length, `widest`

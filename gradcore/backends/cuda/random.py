@@ -37,12 +37,14 @@ _UNIFORM = {
 _UNIFORM_FINE = trace(_fine)
 # G. E. P. Box and M. E. Muller, "A note on the generation of random normal deviates", 1958. 1 - u is never 0.
 _NORMAL = trace(
-    lambda seed, o, p: expr.sqrt(expr.log(1 - expr.uniform(seed, o)) * -2.0)
-    * expr.cos(expr.uniform(seed, p) * (2 * math.pi))
+    lambda seed, o, p: (
+        expr.sqrt(expr.log(1 - expr.uniform(seed, o)) * -2.0) * expr.cos(expr.uniform(seed, p) * (2 * math.pi))
+    )
 )
 _NORMAL_FINE = trace(
-    lambda seed, o, p, q, r: expr.sqrt(expr.log(1 - _fine(seed, o, p)) * -2.0)
-    * expr.cos(_fine(seed, q, r) * (2 * math.pi))
+    lambda seed, o, p, q, r: (
+        expr.sqrt(expr.log(1 - _fine(seed, o, p)) * -2.0) * expr.cos(_fine(seed, q, r) * (2 * math.pi))
+    )
 )
 _INTEGERS = trace(lambda seed, o, p, low, span: low + expr.floor(_fine(seed, o, p) * span))
 
@@ -54,7 +56,13 @@ class Random:
         self._elementwise = elementwise
 
     def _draw(
-        self, program: Program, shape: tuple[int, ...], compute: np.dtype, dtype: np.dtype, seed: int, offset: int,
+        self,
+        program: Program,
+        shape: tuple[int, ...],
+        compute: np.dtype,
+        dtype: np.dtype,
+        seed: int,
+        offset: int,
         *parameters: float,
     ) -> Array:
         offsets = [offset + i * _NEXT for i in range(len(program.inputs) - 1 - len(parameters))]
@@ -72,9 +80,7 @@ class Random:
             return self._draw(_NORMAL_FINE, shape, FLOAT64, dtype, seed, offset)
         return self._draw(_NORMAL, shape, FLOAT32, dtype, seed, offset)
 
-    def integers(
-        self, low: int, high: int, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int
-    ) -> Array:
+    def integers(self, low: int, high: int, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:
         """See `Backend.integers`.
 
         Raises:

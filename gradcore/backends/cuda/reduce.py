@@ -263,6 +263,3 @@ def _finish(finish: Program | None, ctype: str, acc: str) -> tuple[list[str], st
     values = {n: Value(f"f{i}", ctype) for i, n in enumerate(finish.inputs) if n != "acc"}
     lines, (value,) = emit(finish, {**values, "acc": Value("total", acc)}, ctype)
     return lines, value.text, [v.text for v in values.values()]
-
-
-

@@ -61,6 +61,8 @@ def wrap(result: Any, sources: Any) -> Any:
                 if result is host:
                     return source
                 if np.may_share_memory(result, host):
+                    if host.flags.writeable:  # what np.broadcast_to returns is not
+                        result.flags.writeable = True
                     return _wrap_memory(source._memory, result, source if source.base is None else source.base, None)
         return from_host(result)
     if isinstance(result, np.generic):
@@ -374,7 +376,11 @@ class ndarray:
         return (self[i] for i in range(len(self._host)))
 
     def __getitem__(self, key: Any) -> Any:
-        return wrap(self._host[_unwrap_key(key)], (self,))
+        host_key = _unwrap_key(key)
+        result = self._host[host_key]
+        if isinstance(result, np.generic):  # where NumPy copies one element, CuPy gives a view
+            result = self._host[(*host_key, ...) if isinstance(host_key, tuple) else (host_key, ...)]
+        return wrap(result, (self,))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if isinstance(value, np.ndarray) and isinstance(key, slice) and key == slice(None):
