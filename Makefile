@@ -4,6 +4,7 @@ VENV ?= .venv
 OUT ?= out
 # Workers of the test run; examples and benchmarks take theirs from DEMO_ARGS and BENCH_ARGS.
 JOBS ?= auto
+COVERAGE := --cov=gradcore/backends/cuda --cov=gradcore/expr
 IMAGE ?= gradcore
 DOCKER ?= docker
 
@@ -43,6 +44,16 @@ test: $(VENV)/.installed-test ## Run the whole test suite, in parallel
 .PHONY: gpu-test
 gpu-test: $(VENV)/.installed-test$(addprefix -,$(CUDA)) ## Run the tests that need a CUDA GPU
 	$(PY) -m pytest -m gpu $(TEST_ARGS)
+
+.PHONY: gpu-check
+gpu-check: $(VENV)/.installed-test$(addprefix -,$(CUDA)) ## Check everything that needs a GPU, into out/gpu_check.json (docs/gpu.md)
+	$(PY) scripts/gpu_check.py --out $(OUT)/gpu_check.json $(CHECK_ARGS)
+
+.PHONY: coverage
+coverage: export GRADCORE_CUDA = emulate
+coverage: $(VENV)/.installed-test ## Measure how much of the CUDA code is run on the emulated device
+	$(PIP) install --quiet pytest-cov
+	$(PY) -m pytest -n $(JOBS) -k 'cuda and not compile_matrix' $(COVERAGE) --cov-report=term-missing $(TEST_ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.installed-dev ## Check style and types: ruff, mypy

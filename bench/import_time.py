@@ -1,6 +1,6 @@
 """How long `import gradcore` takes, beyond the import of NumPy; each time in a fresh process.
 
-    python -m bench.import_time [--store]
+python -m bench.import_time [--store]
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def main() -> None:
         out = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True).stdout
         times.append([float(t) for t in out.split()])
     numpy_s, gradcore_s = (statistics.median(column) for column in zip(*times[1:]))  # the first may compile .pyc files
-    print(f"import gradcore: {gradcore_s:.3f} s beyond NumPy's own {numpy_s:.3f} s (median of {options.rounds} processes)")
+    print(
+        f"import gradcore: {gradcore_s:.3f} s beyond NumPy's own {numpy_s:.3f} s (median of {options.rounds} processes)"
+    )
     if options.store:
         row = {**environment(), "numpy_s": round(numpy_s, 4), "gradcore_s": round(gradcore_s, 4)}
         store("import_time", [row])

@@ -27,6 +27,7 @@ import gradcore
 
 from ._record import environment, store
 
+
 def chain(module: Any) -> Callable[[], Any]:
     """Forward and backward through 20 multiplications of tensors of 4 elements."""
     x = module.tensor([1.0, 1.1, 0.9, 1.0], requires_grad=True)
@@ -107,7 +108,8 @@ def main() -> None:
     for name, case in CASES.items():
         r = compare(case, torch, options.rounds)
         print(
-            f"{r['ratio']:16.3f}  {r['p20']:5.3f} {r['p80']:5.3f}  {r['gradcore_us']:6.1f} us {r['torch_us']:6.1f} us  {name}"
+            f"{r['ratio']:16.3f}  {r['p20']:5.3f} {r['p80']:5.3f}  "
+            f"{r['gradcore_us']:6.1f} us {r['torch_us']:6.1f} us  {name}"
         )
         rows.append({**environment("torch"), "case": name, **{k: round(float(v), 3) for k, v in r.items()}})
     if options.store:

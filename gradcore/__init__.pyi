@@ -504,8 +504,7 @@ def stack(tensors: Sequence[Tensor], dim: _int = 0) -> Tensor:
     """Tensors of one shape joined along a new dimension."""
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
-    """The matrix product, with broadcast batch dimensions; a vector counts as a row on the left, a column on the
-    right."""
+    """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
 
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices (n, k) and (k, m): (n, m)."""
@@ -644,18 +643,18 @@ def prod(input: Tensor, dim: _int | None = None, keepdim: _bool = False, *, dtyp
 def var(
     input: Tensor, dim: _int | Sequence[_int] | None = None, *, correction: _float | None = 1, keepdim: _bool = False
 ) -> Tensor:
-    """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean over count -
-    correction."""
+    """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean / (count -
+    correction)."""
 
 @overload
 def var(input: Tensor, dim: _int | Sequence[_int] | None = None, *, unbiased: _bool, keepdim: _bool = False) -> Tensor:
-    """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean over count -
-    correction."""
+    """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean / (count -
+    correction)."""
 
 @overload
 def var(input: Tensor, dim: _int | Sequence[_int] | None, unbiased: _bool, keepdim: _bool = False) -> Tensor:
-    """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean over count -
-    correction."""
+    """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean / (count -
+    correction)."""
 
 @overload
 def std(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import ml_dtypes
@@ -103,7 +103,7 @@ def set_default_dtype(d: dtype) -> None:
     _default = d
 
 
-@lru_cache(maxsize=None)
+@cache
 def promote_types(a: dtype, b: dtype) -> dtype:
     """The smallest dtype that both convert to, by PyTorch's rules: an integer never widens a float.
 

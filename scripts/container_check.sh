@@ -2,7 +2,7 @@
 # What the container image runs (see Dockerfile); works in any checkout or installation as well.
 #
 #   container_check.sh [auto]     gpu if CUDA can be used, else cpu
-#   container_check.sh gpu        the tests that need a GPU, the benchmarks, the digits model on the GPU
+#   container_check.sh gpu        scripts/gpu_check.py (docs/gpu.md), the benchmarks, the digits model on the GPU
 #   container_check.sh cpu        the digits model on the CPU, by the same script, written for "cuda"
 #   container_check.sh tests      the whole test suite; tests that need a GPU are skipped without one
 #   container_check.sh COMMAND    anything else, such as `bash` or `python -m gradcore info`
@@ -37,7 +37,7 @@ fi
 case "$mode" in
     gpu)
         run "$PYTHON" -m gradcore info
-        run "$PYTHON" -m pytest tests -m gpu
+        run "$PYTHON" scripts/gpu_check.py --out "$OUT/gpu_check.json"
         for file in bench/[!_]*.py; do
             # shellcheck disable=SC2086
             run "$PYTHON" -m "bench.$(basename "$file" .py)" ${BENCH_ARGS:-}

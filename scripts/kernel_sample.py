@@ -5,9 +5,9 @@
     GRADCORE_CUDA=emulate python scripts/kernel_sample.py            on the emulated device
     python scripts/kernel_sample.py --out FILE.npz softmax adam      some families; the results go into a file
 
-The inputs are the same in every run and on every device, so two files can be compared (`scripts/gpu_check.py` does), and
-compute-sanitizer can watch the whole run. `--no-pool` gives each array an allocation of its own, so that it sees accesses
-past an array's end.
+The inputs are the same in every run and on every device, so two files can be compared (`scripts/gpu_check.py` does),
+and compute-sanitizer can watch the whole run. `--no-pool` gives each array an allocation of its own, so that it sees
+accesses past an array's end.
 """
 
 from __future__ import annotations

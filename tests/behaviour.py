@@ -36,21 +36,35 @@ def matches(ours: Any, theirs: Any) -> bool:
     return type(ours) is type(theirs) and bool(ours == theirs)
 
 
-def does(function: Callable[[Any, str], Any], device: str = "cpu", *, wording: bool = True) -> Any:
-    """The plain result of `function(gradcore, device)`, which must be that of PyTorch, where that is installed.
+def does(function: Callable[[Any, str], Any], device: str = "cpu") -> Any:
+    """The plain result of `function(gradcore, device)`, which must be that of PyTorch, where that is installed."""
+    ours = plain(function(gc, device))
+    if torch is not None:
+        theirs = plain(function(torch, "cpu"))
+        assert matches(ours, theirs), f"{ours!r}, PyTorch: {theirs!r}"
+    return ours
 
-    Of errors the type is compared, and the message if `wording`.
+
+def fails(function: Callable[[Any, str], Any], device: str = "cpu", *, wording: bool = True) -> str:
+    """What `function(gradcore, device)` raises: "RuntimeError: message".
+
+    PyTorch must raise the same type of error and, if `wording`, the same message.
     """
     ours = outcome(function, gc, device)
+    assert isinstance(ours, Raised), f"nothing was raised: {ours!r}"
     if torch is not None:
         theirs = outcome(function, torch, "cpu")
-        if isinstance(theirs, Raised) and not wording:
-            assert isinstance(ours, Raised) and type(ours.error) is type(theirs.error), f"{ours!r}, PyTorch: {theirs!r}"
-        else:
-            assert matches(plain(ours), plain(theirs)), f"{plain(ours)!r}, PyTorch: {plain(theirs)!r}"
-    return plain(ours)
+        assert isinstance(theirs, Raised) and type(ours.error) is type(theirs.error), f"{ours!r}, PyTorch: {theirs!r}"
+        assert not wording or plain(ours) == plain(theirs), f"{ours!r}, PyTorch: {theirs!r}"
+    return str(plain(ours))
 
 
 def leaf(m: Any, device: str, values: Any, **options: Any) -> Any:
     """A leaf that requires grad."""
     return m.tensor(values, device=device, requires_grad=True, **options)
+
+
+def weighted_grad(m: Any, y: Any, *inputs: Any) -> Any:
+    """The gradients of the sum of y's elements weighted 1, 2, 3, ..."""
+    weights = m.arange(1, y.numel() + 1, dtype=y.dtype, device=y.device).reshape(y.shape)
+    return m.autograd.grad((y * weights).sum(), inputs, retain_graph=True)

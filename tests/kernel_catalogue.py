@@ -1,7 +1,7 @@
 """The kernels that gradcore generates, as text, without a device: what the compile matrix compiles.
 
-The backend itself makes the list. It runs as on a GPU, but on arrays that have no memory behind them and with a compiler
-that only writes down what it is given. So the texts, the choice between them and the block sizes are the real ones.
+The backend itself makes the list. It runs as on a GPU, but on arrays that have no memory behind them and with a
+compiler that only writes down what it is given. So the texts, the choice between them and the block sizes are real.
 """
 
 from __future__ import annotations

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import copy
+import math
+import operator
+import pickle
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 from conftest import TOLERANCE
 
 import gradcore as gc
+
+_MODULES = {m.__name__: m for m in (copy, math, operator, pickle)} | {"np": np}
+
+
+def cases(text: str) -> Any:
+    """Parametrize `case` by the expressions in `text`, which semicolons separate; `evaluate` runs one."""
+    return pytest.mark.parametrize("case", [part.strip() for part in text.split(";") if part.strip()])
+
+
+def evaluate(case: str, **names: Any) -> Any:
+    """The value of an expression of these names, and of NumPy and some modules of the standard library."""
+    return eval(case, {**_MODULES, **names})
 
 
 class Raised:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from behaviour import does, leaf
+from behaviour import does, leaf, matches
 
 import gradcore as gc
 
@@ -289,10 +289,12 @@ def test_second_derivative(case: str, device: str) -> None:
         w = leaf(m, d, [[1.0, 2.0, -1.0], [0.5, 1.5, 1.0]], dtype=m.float64)
         y = SECOND[case](m, x, w, m.tensor([2, 0], device=d))
         gx, gw = m.autograd.grad(y, [x, w], create_graph=True)
-        hx, hw = m.autograd.grad((gx * x.detach()).sum() + (gw * gw).sum(), [x, w], create_graph=True)
-        return gx, gw, hx, hw, m.autograd.grad((hx * hx).sum() + hw.sum(), x)
+        plain = m.autograd.grad(y, [x, w], retain_graph=True)
+        hx, hw = m.autograd.grad((gx * x.detach()).sum() + (gw * gw * w).sum(), [x, w], create_graph=True)
+        return [gx, gw], plain, hx, hw, m.autograd.grad((hx * hx).sum() + (hw * w * x).sum(), x)
 
-    does(code, device)  # against PyTorch
+    recorded, plain, *_ = does(code, device)
+    assert matches(recorded, plain)
     x = gc.tensor([[0.5, -1.0, 2.0], [1.0, 0.25, -0.5]], dtype=gc.float64, device=device, requires_grad=True)
     w = gc.tensor([[1.0, 2.0, -1.0], [0.5, 1.5, 1.0]], dtype=gc.float64, device=device, requires_grad=True)
     target = gc.tensor([2, 0], device=device)

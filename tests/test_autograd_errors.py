@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from behaviour import does, leaf
+from behaviour import fails, leaf
 
 import gradcore as gc
 
@@ -180,7 +180,7 @@ ERRORS: dict[str, tuple[Code, str]] = {
 @pytest.mark.parametrize("case", ERRORS)
 def test_error(case: str, device: str) -> None:
     code, expected = ERRORS[case]
-    found = does(code, device, wording=device == "cpu")
+    found = fails(code, device, wording=device == "cpu")
     assert found.replace("gradcore.cuda.", "gradcore.") == expected
 
 

@@ -47,7 +47,7 @@ def test_cpu_path(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"digits.png", "digits.safetensors"}
 
 
-def test_gpu_path_runs_gpu_tests_every_benchmark_and_the_demo(recorder):
+def test_gpu_path_runs_the_check_every_benchmark_and_the_demo(recorder):
     script, calls = recorder
     done = run("gpu", PYTHON=str(script), FAIL="", OUT="there", BENCH_ARGS="--repeat 3", DEMO_ARGS="--epochs 9")
     assert done.returncode == 0, done.stderr
@@ -55,7 +55,7 @@ def test_gpu_path_runs_gpu_tests_every_benchmark_and_the_demo(recorder):
     assert benchmarks
     assert calls.read_text().splitlines() == [
         "-m gradcore info",
-        "-m pytest tests -m gpu",
+        "scripts/gpu_check.py --out there/gpu_check.json",
         *(f"-m bench.{name} --repeat 3" for name in benchmarks),
         "examples/train_digits.py --device cuda --out there --epochs 9",
     ]
@@ -63,8 +63,8 @@ def test_gpu_path_runs_gpu_tests_every_benchmark_and_the_demo(recorder):
 
 def test_gpu_path_stops_at_the_first_failure(recorder):
     script, calls = recorder
-    assert run("gpu", PYTHON=str(script), FAIL="pytest").returncode != 0
-    assert calls.read_text().splitlines() == ["-m gradcore info", "-m pytest tests -m gpu"]
+    assert run("gpu", PYTHON=str(script), FAIL="gpu_check", OUT="there").returncode != 0
+    assert calls.read_text().splitlines() == ["-m gradcore info", "scripts/gpu_check.py --out there/gpu_check.json"]
 
 
 @pytest.mark.parametrize("available, first", [("", "gpu"), ("cuda.is_available", "cpu")])
@@ -72,7 +72,7 @@ def test_auto_takes_the_gpu_where_there_is_one(recorder, available, first):
     script, calls = recorder
     done = run(PYTHON=str(script), FAIL=available)
     assert done.returncode == 0, done.stderr
-    assert ("-m pytest tests -m gpu" in calls.read_text()) == (first == "gpu")
+    assert ("scripts/gpu_check.py" in calls.read_text()) == (first == "gpu")
     assert ("No CUDA device can be used" in done.stdout) == (first == "cpu")
 
 

@@ -1,5 +1,6 @@
 """Indexing and assignment: any key that PyTorch takes, with its values, gradients and errors, on both devices."""
 
+# ruff: noqa: B023 (functions made in a loop run before it goes on)
 from __future__ import annotations
 
 from typing import Any
@@ -34,13 +35,14 @@ def key_of(m: Any, key: Any, device: str) -> Any:
 # ---------------------------------------------------------------- fixed cases
 KEYS = [
     0, -1, 3, -4, (0, 3), (2, 4), (0, 0, 0), (..., 0, 0, 0), (0, ..., 1), ..., (), None, (None, slice(None), None),
-    slice(None, None, 2), slice(1, 10), slice(5, None), slice(2, 1), slice(-2, None), slice(None, None, -1), slice(0, 3, 0),
-    True, False, (True, 0), (0, True), (None, True), (slice(None), True), np.int64(1), np.array(1), (1,),
-    [0, 2], [[0, 2], [1, 3]], ([0, 2], 1), ([0, 2], [1, 3]), [[0, 2]], [], ([], []), range(2), (slice(None), range(2)),
-    [True, False, True], [5], ([0, 1], [0, 1, 2]), [-3, 2], [-4], ([0, 1], slice(1, 3)), (slice(0, 2), [0, 0]),
-    ("tensor", [0, 2]), ("tensor", 1), ("tensor", [[0, 1], [2, 2]]), ("tensor", [True, False, True]), ("tensor", [3]),
-    ("tensor", [True, False]), ("tensor", [[True, False, True, True]] * 3), ("tensor", [[True, False, True]] * 3),
-    ("tensor", [0.0, 1.0]), ("tensor", 1.0), ("tensor", True), ("tensor", False), ("tensor", []), ("array", [0, 2]),
+    slice(None, None, 2), slice(1, 10), slice(5, None), slice(2, 1), slice(-2, None), slice(None, None, -1),
+    slice(0, 3, 0), True, False, (True, 0), (0, True), (None, True), (slice(None), True), np.int64(1), np.array(1),
+    (1,), [0, 2], [[0, 2], [1, 3]], ([0, 2], 1), ([0, 2], [1, 3]), [[0, 2]], [], ([], []), range(2),
+    (slice(None), range(2)), [True, False, True], [5], ([0, 1], [0, 1, 2]), [-3, 2], [-4], ([0, 1], slice(1, 3)),
+    (slice(0, 2), [0, 0]), ("tensor", [0, 2]), ("tensor", 1), ("tensor", [[0, 1], [2, 2]]),
+    ("tensor", [True, False, True]), ("tensor", [3]), ("tensor", [True, False]),
+    ("tensor", [[True, False, True, True]] * 3), ("tensor", [[True, False, True]] * 3), ("tensor", [0.0, 1.0]),
+    ("tensor", 1.0), ("tensor", True), ("tensor", False), ("tensor", []), ("array", [0, 2]),
     ("array", [True, False, True]), 1.0, 1.5, {}, slice(0, 2.5),
 ]  # fmt: skip
 
@@ -67,9 +69,10 @@ def test_an_int_selects_before_index_arrays_do(device: str, oracle: Any) -> None
     x = gc.arange(24, device=device).reshape(2, 3, 4)
     assert x[0, :, [0, 1]].tolist() == [[0, 1], [4, 5], [8, 9]]
     for key in (
-        (0, slice(None), [0, 1]), (0, slice(None), [[0, 1]]), ([0, 1], slice(None), 0), ([0, 1], 0), (0, [0, 1], [1, 2]),
-        ([0, 1], 0, [1, 2]), (slice(None), 0, [1, 2]), (0, ..., [0, 1]), ([1], None, 0), (0, None, [2, 1]),
-        ([[True, False, True], [False, True, False]], 0), (1, [True, False, True]), (0, slice(None), [True, False, True, True]),
+        (0, slice(None), [0, 1]), (0, slice(None), [[0, 1]]), ([0, 1], slice(None), 0), ([0, 1], 0),
+        (0, [0, 1], [1, 2]), ([0, 1], 0, [1, 2]), (slice(None), 0, [1, 2]), (0, ..., [0, 1]), ([1], None, 0),
+        (0, None, [2, 1]), ([[True, False, True], [False, True, False]], 0), (1, [True, False, True]),
+        (0, slice(None), [True, False, True, True]),
     ):  # fmt: skip
         agree(lambda m, d: m.arange(24, device=d).reshape(2, 3, 4)[key], oracle, device)
 
@@ -92,7 +95,12 @@ def test_zero_dimensional_and_empty(device: str, oracle: Any) -> None:
         agree(lambda m, d: m.tensor(5, device=d)[key_of(m, key, d)], oracle, device)
     for key in (0, [], [0], slice(0, 5), ("tensor", []), ("array", []), ..., None, True):
         agree(lambda m, d: m.zeros(0, device=d)[key_of(m, key, d)], oracle, device)
-    for shape, key in (((0, 3), (slice(None), 1)), ((3, 0), [0, 1]), ((3, 0), (slice(None), [0])), ((0, 3), (slice(None), [2]))):
+    for shape, key in (
+        ((0, 3), (slice(None), 1)),
+        ((3, 0), [0, 1]),
+        ((3, 0), (slice(None), [0])),
+        ((0, 3), (slice(None), [2])),
+    ):
         agree(lambda m, d: m.zeros(shape, device=d)[key], oracle, device)
 
 
@@ -108,7 +116,9 @@ def keys(draw: Any, shape: tuple[int, ...]) -> Any:
     dims, ellipsis = list(shape), False
     while dims and draw(st.integers(0, 9)):
         n = dims[0]
-        kind = draw(st.sampled_from(["int", "slice", "slice", "none", "ellipsis", "index", "index", "mask", "range", "bool"]))
+        kind = draw(
+            st.sampled_from(["int", "slice", "slice", "none", "ellipsis", "index", "index", "mask", "range", "bool"])
+        )
         if kind in ("int", "index", "range") and n == 0:
             kind = "slice"
         if kind == "none":
@@ -203,11 +213,12 @@ def test_any_assignment(case: Any, how: str, device: str, oracle: Any) -> None:
 
 # ---------------------------------------------------------------- assignment
 ASSIGNMENTS = [
-    (0, 5), ((0, [0, 1]), 5), ([0, 1], [1, 2, 3, 4]), ([0, 1], [1, 2, 3]), (0, [1, 2, 3]), (0, [[1, 2, 3, 4]]), (0, [[[1]]]),
-    (slice(None), 1.7), (3, 1), ([3], 1), ((0, 0, 0), 1), (..., 1), (True, 1), (False, 1), (slice(0, 0), [1, 2, 3]),
-    ([0, 1], [[1], [2]]), ((slice(None), 1), [1, 2, 3]), ((slice(None), 1), [1, 2]), (slice(None, None, -1), 1), (1.5, 1),
-    (("tensor", [[True, False, True, False]] * 3), [1, 2, 3, 4, 5, 6]), (("tensor", [True, False, True]), 0),
-    (("tensor", [[True, False, True, False]] * 3), [1, 2]), (("tensor", [True, False]), 0), ([], 3), (0, "a"),
+    (0, 5), ((0, [0, 1]), 5), ([0, 1], [1, 2, 3, 4]), ([0, 1], [1, 2, 3]), (0, [1, 2, 3]), (0, [[1, 2, 3, 4]]),
+    (0, [[[1]]]), (slice(None), 1.7), (3, 1), ([3], 1), ((0, 0, 0), 1), (..., 1), (True, 1), (False, 1),
+    (slice(0, 0), [1, 2, 3]), ([0, 1], [[1], [2]]), ((slice(None), 1), [1, 2, 3]), ((slice(None), 1), [1, 2]),
+    (slice(None, None, -1), 1), (1.5, 1), (("tensor", [[True, False, True, False]] * 3), [1, 2, 3, 4, 5, 6]),
+    (("tensor", [True, False, True]), 0), (("tensor", [[True, False, True, False]] * 3), [1, 2]),
+    (("tensor", [True, False]), 0), ([], 3), (0, "a"),
 ]  # fmt: skip
 
 
@@ -235,8 +246,8 @@ def test_assigning_other_dtypes(device: str, oracle: Any) -> None:
         return put
 
     for dtype, value in (
-        ("float32", 2), ("int64", 2.7), ("int64", -2.7), ("int8", 300), ("int64", float("nan")), ("bool", 2), ("int64", True),
-        ("float16", 1e6), ("float32", [2.5]), ("int64", [2.5]), ("bool", [0.5]),
+        ("float32", 2), ("int64", 2.7), ("int64", -2.7), ("int8", 300), ("int64", float("nan")), ("bool", 2),
+        ("int64", True), ("float16", 1e6), ("float32", [2.5]), ("int64", [2.5]), ("bool", [0.5]),
     ):  # fmt: skip
         agree(into(dtype, value), oracle, device)
         agree(into(dtype, value, slice(None)), oracle, device)
@@ -261,6 +272,7 @@ def test_assignment_writes_through_views(device: str) -> None:
 
 def test_leaves_are_protected(device: str, oracle: Any) -> None:
     for key in (0, [0], slice(None), ..., ("tensor", [True, False, False])):
+
         def put(m: Any, d: str) -> Any:
             x = m.ones(3, device=d, requires_grad=True)
             x[key_of(m, key, d)] = 1
@@ -277,11 +289,14 @@ BAD = [
     (lambda x: x[0, -5], r"index -5 is out of bounds for dimension 1 with size 4"),
     (lambda x: x[0, 0, 0], r"too many indices for tensor of dimension 2"),
     (lambda x: x[0][0][0], r"invalid index of a 0-dim tensor"),
-    (lambda x: x[[True, False]], r"The shape of the mask \[2\] at index 0 does not match the shape of the indexed tensor "
+    (lambda x: x[[True, False]],
+     r"The shape of the mask \[2\] at index 0 does not match the shape of the indexed tensor "
      r"\[3, 4\] at index 0"),
-    (lambda x: x[:, [True, False, True]], r"The shape of the mask \[3\] at index 0 does not match the shape of the indexed "
+    (lambda x: x[:, [True, False, True]],
+     r"The shape of the mask \[3\] at index 0 does not match the shape of the indexed "
      r"tensor \[3, 4\] at index 1"),
-    (lambda x: x[1.5], r"only integers, slices \(`:`\), ellipsis \(`...`\), None and long or byte Variables are valid indices"),
+    (lambda x: x[1.5],
+     r"only integers, slices \(`:`\), ellipsis \(`...`\), None and long or byte Variables are valid indices"),
 ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """NaN, infinities, zeros and ties: values and gradients where formulas alone would not say what they are."""
 
+# ruff: noqa: B023 (functions made in a loop run before it goes on)
 from __future__ import annotations
 
 import math
@@ -17,8 +18,8 @@ inf, nan = math.inf, math.nan
 
 UNARY = {
     name: (lambda m, x, name=name: getattr(m, name)(x))
-    for name in """relu abs neg sign square sqrt rsqrt exp expm1 log log2 log10 log1p sin cos tan asin acos atan sinh cosh tanh
-    sigmoid reciprocal floor ceil round trunc""".split()
+    for name in """relu abs neg sign square sqrt rsqrt exp expm1 log log2 log10 log1p sin cos tan asin acos atan sinh
+    cosh tanh sigmoid reciprocal floor ceil round trunc""".split()
 } | {
     "clamp": lambda m, x: x.clamp(-1, 1),
     "clamp min": lambda m, x: x.clamp(min=0),
@@ -74,13 +75,15 @@ BINARY = {
 }
 VALUES = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, inf, -inf, nan, 1e30, -1e30, 1e-30]
 LISTS = [[v] for v in VALUES] + [
-    [0.0, 0.0], [0.0, 0.0, 2.0], [0.0, 3.0, 2.0], [1.0, 1.0], [2.0, 1.0, 2.0], [-2.0, 2.0], [1.0, nan, 2.0], [nan, nan],
-    [inf, 1.0], [-inf, 1.0], [-inf, -inf], [inf, inf], [inf, -inf], [inf, 0.0], [1000.0, 0.0], [1e30, 1e30], [-1e4, 1e4],
+    [0.0, 0.0], [0.0, 0.0, 2.0], [0.0, 3.0, 2.0], [1.0, 1.0], [2.0, 1.0, 2.0], [-2.0, 2.0], [1.0, nan, 2.0],
+    [nan, nan], [inf, 1.0], [-inf, 1.0], [-inf, -inf], [inf, inf], [inf, -inf], [inf, 0.0], [1000.0, 0.0],
+    [1e30, 1e30], [-1e4, 1e4],
 ]  # fmt: skip
 
 
 # Chosen differently: amax of NaN gives NaN its gradient, as max does, where PyTorch divides 0 by 0; the loss at an
-# infinite score is infinite, not 0 * inf; var of a single NaN has no gradient; -0.0 and -inf have no root, as -1 has none.
+# infinite score is infinite, not 0 * inf; var of a single NaN has no gradient; -0.0 and -inf have no root, as -1 has
+# none.
 DIFFERENT = {
     "amax": math.isnan,
     "amin": math.isnan,
@@ -163,8 +166,9 @@ def test_integers_at_their_limits(device: str, oracle: Any) -> None:
         limits = gc.iinfo(getattr(gc, name))
         data = [limits.min, limits.max, 0]
         for function in (
-            lambda x: x.max(), lambda x: x.min(), lambda x: x.abs(), lambda x: x.sum(), lambda x: x.prod(), lambda x: x.argmin(),
-            lambda x: -x, lambda x: x.relu(), lambda x: x.clamp(0, 100), lambda x: x // -1, lambda x: x.sign(), lambda x: x * x,
+            lambda x: x.max(), lambda x: x.min(), lambda x: x.abs(), lambda x: x.sum(), lambda x: x.prod(),
+            lambda x: x.argmin(), lambda x: -x, lambda x: x.relu(), lambda x: x.clamp(0, 100), lambda x: x // -1,
+            lambda x: x.sign(), lambda x: x * x,
         ):  # fmt: skip
             agree(lambda m, d: function(m.tensor(data, dtype=getattr(m, name), device=d)), oracle, device)
 
@@ -175,7 +179,9 @@ floats = st.sampled_from([0.0, 1.0, -1.0, inf, -inf, nan]) | st.floats(-100, 100
 NAMED = ["sum", "max", "min", "softmax", "log_softmax", "prod", "relu", "clamp", "max dim", "norm inf"]
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.lists(floats, min_size=1, max_size=6), name=st.sampled_from(NAMED))
 def test_any_values(data: list[float], name: str, device: str, oracle: Any) -> None:
     agree(lambda m, d: gradients(m, UNARY[name], d, data, dtype="float32"), oracle, device)

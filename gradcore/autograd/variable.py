@@ -138,7 +138,8 @@ class Node:
 
     def name(self) -> str:
         """The operation, as PyTorch names it: `MulBackward0`."""
-        return self.plan.op.grad_name
+        name = self.plan.op.grad_name
+        return name if isinstance(name, str) else name(self)
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from ..devices import device as Device
 from ..expr import Program, trace
 
 Array = Any
-Number = Union[bool, int, float]
+Number = bool | int | float
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Backend(ABC):
     def linear_backward(
         self, grad: Array, x: Array, weight: Array, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
-        """The gradients of `linear`'s x, weight and bias, those marked in `needs`; x and grad have any leading shape."""
+        """The gradients of `linear`'s x, weight and bias, where `needs` says so; x and grad have any leading shape."""
         rows = grad if grad.ndim == 2 else grad.reshape(-1, weight.shape[0])
         flat = x if x.ndim == 2 else x.reshape(-1, weight.shape[1])
         return (
@@ -198,9 +198,7 @@ class Backend(ABC):
         """Standard normal numbers."""
 
     @abstractmethod
-    def integers(
-        self, low: int, high: int, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int
-    ) -> Array:
+    def integers(self, low: int, high: int, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:
         """Uniform integers in [low, high)."""
 
     @abstractmethod

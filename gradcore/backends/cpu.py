@@ -258,15 +258,17 @@ class CpuBackend(Backend):
 
     def uniform(self, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:
         draw: Any = np.float64 if dtype == np.float64 else np.float32
-        return np.asarray(self._generator(seed, offset).random(shape, draw), dtype)
+        values = self._generator(seed, offset).random(shape, draw)
+        if dtype in _WIDER:  # so few bits that rounding to 16 never makes a 1 of them
+            steps = 2.0 ** (ml_dtypes.finfo(dtype).nmant + 1)
+            values = np.floor(values * steps) / steps
+        return np.asarray(values, dtype)
 
     def normal(self, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:
         draw: Any = np.float64 if dtype == np.float64 else np.float32
         return np.asarray(self._generator(seed, offset).standard_normal(shape, draw), dtype)
 
-    def integers(
-        self, low: int, high: int, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int
-    ) -> Array:
+    def integers(self, low: int, high: int, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:
         return np.asarray(self._generator(seed, offset).integers(low, high, shape, np.int64), dtype)
 
     def permutation(self, n: int, dtype: np.dtype, seed: int, offset: int) -> Array:
@@ -383,9 +385,7 @@ def _stretches(columns: Sequence[Sequence[Array]]) -> Iterator[Sequence[Array]]:
 def _targets(target: Array, classes: int, ignore_index: int) -> tuple[Array | None, Array]:
     """The rows that count (None: all of them), and targets with the ignored ones replaced by 0."""
     # As unsigned numbers negative targets are large: one pass finds both kinds that are out of range.
-    if not (0 <= ignore_index < classes) and (
-        target.size == 0 or np.maximum.reduce(target.view(np.uint64)) < classes
-    ):
+    if not (0 <= ignore_index < classes) and (target.size == 0 or np.maximum.reduce(target.view(np.uint64)) < classes):
         return None, target
     keep = target != ignore_index
     safe = np.where(keep, target, 0)

@@ -17,7 +17,18 @@ from .graph import Const, Input, Scalar, ScalarLike, call, make_const, make_inpu
 from .primitives import PRIMITIVES, Primitive
 from .program import Program, trace
 
-__all__ = ["PRIMITIVES", "Const", "Input", "Primitive", "Program", "Scalar", "call", "make_const", "make_input", "trace"]
+__all__ = [
+    "PRIMITIVES",
+    "Const",
+    "Input",
+    "Primitive",
+    "Program",
+    "Scalar",
+    "call",
+    "make_const",
+    "make_input",
+    "trace",
+]
 
 
 def _function(name: str) -> Callable[..., Scalar]:

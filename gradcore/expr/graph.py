@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 if TYPE_CHECKING:
     from .primitives import Primitive
 
-Number = Union[bool, int, float]
+Number = bool | int | float
 ScalarLike = Union["Scalar", Number]
 
 _interned: WeakValueDictionary[tuple[Any, ...], Scalar] = WeakValueDictionary()

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Optional
 
 from .graph import Scalar, call
 
 # Given the gradient with respect to the result, the operands and the result: one gradient per operand, None for zero.
-Rule = Callable[..., tuple[Optional[Scalar], ...]]
+Rule = Callable[..., tuple[Scalar | None, ...]]
 
 
 @dataclass(frozen=True)

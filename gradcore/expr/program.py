@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any
 
 from . import calculus
@@ -110,7 +110,7 @@ class Program:
         return Program(names, outputs), tuple(v is not None for v in values)
 
 
-@lru_cache(maxsize=None)
+@cache
 def result_kind(node: Scalar) -> str:
     """The kind of value `node` yields: see `Program.output_kind`."""
     if node.op is None:
@@ -121,9 +121,7 @@ def result_kind(node: Scalar) -> str:
     return node.op.kind
 
 
-def trace(
-    function: Callable[..., ScalarLike | Sequence[ScalarLike]], names: Sequence[str] | None = None
-) -> Program:
+def trace(function: Callable[..., ScalarLike | Sequence[ScalarLike]], names: Sequence[str] | None = None) -> Program:
     """Run `function` on symbolic scalars and record what it computes.
 
     `names` are the inputs' names: those of the function's parameters unless given.

@@ -16,8 +16,8 @@ def add(input: Scalar, other: Scalar, *, alpha: float = 1) -> Scalar:
 
 @elementwise(
     static={"alpha": (1,)},
-    bool_error="Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, "
-    "use the `~` or `logical_not()` operator instead; of two masks, the `^` or `logical_xor()` operator.",
+    bool_error="Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a "
+    "mask, use the `~` or `logical_not()` operator instead; of two masks, the `^` or `logical_xor()` operator.",
 )
 def sub(input: Scalar, other: Scalar, *, alpha: float = 1) -> Scalar:
     """`input - alpha * other`, elementwise with broadcasting and type promotion."""
@@ -137,7 +137,7 @@ def _clamp_rule(g: Scalar, input: Scalar, min: Scalar | None, max: Scalar | None
     )
 
 
-@elementwise(derivative=_clamp_rule)
+@elementwise(grad_name="ClampBackward1", derivative=_clamp_rule)
 def clamp(input: Scalar, min: Scalar | None = None, max: Scalar | None = None) -> Scalar:
     """`input` limited to [min, max]; either bound may be None, a number or a tensor. The bounds count as inside."""
     if min is None and max is None:

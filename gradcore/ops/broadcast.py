@@ -11,9 +11,7 @@ from .shape import reshape
 def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     """`g` summed over the dimensions that broadcasting `shape` to its shape added or stretched."""
     extra = len(g.shape) - len(shape)
-    dims = tuple(range(extra)) + tuple(
-        i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1
-    )
+    dims = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1)
     if not dims:
         return g if tuple(g.shape) == shape else reshape(g, shape=shape)
     g = sum_op(g, dim=dims, keepdim=True)

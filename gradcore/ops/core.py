@@ -11,11 +11,13 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Union
 
 from ..backends import Array, Number, backend_of, is_array
 
 Attrs = dict[str, Any]
+
+GradName = Union[str, Callable[[Any], str]]
 
 REGISTRY: dict[str, Op] = {}
 
@@ -57,10 +59,10 @@ class Op:
     public = True
     # Whether the derivative wants zeros, not None, for results that no gradient arrived at.
     fill_grads = True
-    # The class of the tape's node, as PyTorch names it.
-    grad_name: str
+    # The class of the tape's node, as PyTorch names it, or a function of the node where PyTorch has several.
+    grad_name: GradName
 
-    def __init__(self, function: Callable[..., Any], name: str | None = None, grad_name: str | None = None):
+    def __init__(self, function: Callable[..., Any], name: str | None = None, grad_name: GradName | None = None):
         self.name = name or function.__name__
         self.function = function
         self.signature = inspect.signature(function)
@@ -175,7 +177,7 @@ class ArrayOp(Op):
     wanted). Only what is named is kept alive.
     """
 
-    def __init__(self, function: Callable[..., Any], name: str | None = None, grad_name: str | None = None):
+    def __init__(self, function: Callable[..., Any], name: str | None = None, grad_name: GradName | None = None):
         super().__init__(function, name, grad_name)
         annotated = {n: str(p.annotation) for n, p in self.signature.parameters.items()}
         self.inputs = tuple(n for n, a in annotated.items() if a in ("Array", "Array | None", "Sequence[Array]"))
@@ -244,7 +246,9 @@ class ArrayOp(Op):
             unknown = [n for n in parameters if n not in places]
             if unknown:
                 raise TypeError(f"{self.name}: a rule asks for {unknown[0]!r}; there are {', '.join(places)}")
-            calls.append(f"rule{i}({', '.join(f'{n}={places[n]}' for n in parameters)})" if rule is not None else "None")
+            calls.append(
+                f"rule{i}({', '.join(f'{n}={places[n]}' for n in parameters)})" if rule is not None else "None"
+            )
         result = calls[0] if joint is not None else f"({', '.join(calls)},)"
         exec(f"def backward(gs, saved, attrs, meta):\n    return {result}\n", scope)
         return Plan(self, kept, outputs, scope["backward"], meta=any("meta" in c for c in calls))
@@ -254,7 +258,7 @@ def array_op(
     function: Callable[..., Any] | None = None,
     *,
     name: str | None = None,
-    grad_name: str | None = None,
+    grad_name: GradName | None = None,
     view: bool | None = False,
     method: bool = True,
     varargs: str | None = None,
@@ -289,7 +293,7 @@ class MixedDevices(RuntimeError):
 
 
 def one_backend(op: str, inputs: Sequence[Array | Number], names: Sequence[str]) -> Any:
-    """The backend of all array inputs; MixedDevices, a RuntimeError, naming the odd one out and the fix if they are on several."""
+    """The backend of all array inputs; MixedDevices (a RuntimeError) names the odd one out and the fix."""
     first: Any = None
     at = 0
     for position, value in enumerate(inputs):

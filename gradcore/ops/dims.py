@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index
-from typing import Union
 
-Dims = Union[int, Sequence[int], None]
+Dims = int | Sequence[int] | None
 
 
 def wrap_dim(dim: int, ndim: int) -> int:
@@ -14,9 +13,7 @@ def wrap_dim(dim: int, ndim: int) -> int:
     dim = index(dim)
     limit = ndim or 1
     if not -limit <= dim < limit:
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {dim})"
-        )
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {dim})")
     return dim % limit
 
 

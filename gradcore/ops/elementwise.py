@@ -17,7 +17,6 @@ from ..expr.numpy_emit import compile_numpy
 from .core import Attrs, Op, Plan, one_backend, register
 
 
-
 class Elementwise(Op):
     """An op declared by a Python function over scalars.
 
@@ -145,12 +144,13 @@ class Elementwise(Op):
             ):
                 takes = "integer or floating point" if promoted is dtypes.bool_ else "integer or bool"
                 raise NotImplementedError(
-                    f"\"{self.name}\" not implemented for '{dtypes.type_name(promoted.numpy)}': it takes {takes} tensors; "
-                    "convert first"
+                    f"\"{self.name}\" not implemented for '{dtypes.type_name(promoted.numpy)}': it takes {takes} "
+                    "tensors; convert first"
                 )
             if options and not promoted.is_floating_point:
                 raise RuntimeError(
-                    f"{self.name}(): For integral input tensors, argument {options[0]} must not be a floating point number."
+                    f"{self.name}(): For integral input tensors, argument {options[0]} must not be a floating point "
+                    "number."
                 )
             compute = promoted.numpy
             outs = [

@@ -25,8 +25,8 @@ def check_key(op: str, x: Array, key: Key) -> None:
     if consumed > x.ndim:
         if x.ndim == 0:
             raise IndexError(
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert "
-                "a 0-dim tensor to a number"
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
+                "convert a 0-dim tensor to a number"
             )
         raise IndexError(f"too many indices for tensor of dimension {x.ndim}")
     dim = 0
@@ -56,7 +56,17 @@ def check_key(op: str, x: Array, key: Key) -> None:
         dim += 1
 
 
-@array_op(name="select_view", view=True, public=False, grad_name="SliceBackward0")
+def _view_name(node: Any) -> str:
+    """PyTorch applies the entries of a key one by one: the last of them is what is seen."""
+    for k in reversed(node.attrs["key"]):
+        if k is None:
+            return "UnsqueezeBackward0"
+        if k is not Ellipsis and k != slice(None):
+            return "SliceBackward0" if isinstance(k, slice) else "SelectBackward0"
+    return "AliasBackward0"
+
+
+@array_op(name="select_view", view=True, public=False, grad_name=_view_name)
 def select_view(input: Array, key: Key) -> Array:
     """`input[key]` for a key of ints, slices, None and Ellipsis: a view."""
     check_key("index", input, key)

@@ -50,9 +50,14 @@ def _matmul_other(g: Any, input: Any, input_shape: Any, other_shape: Any) -> Any
     return matmul(transposed(input), g)
 
 
-@array_op
+def _product_name(node: Any) -> str:
+    ranks = tuple(len(shape) for shape, _, _ in node.info.meta)
+    return {(1, 1): "DotBackward0", (2, 1): "MvBackward0", (2, 2): "MmBackward0"}.get(ranks, "MatmulBackward0")
+
+
+@array_op(grad_name=_product_name)
 def matmul(input: Array, other: Array) -> Array:
-    """The matrix product, with broadcast batch dimensions; a vector counts as a row on the left, a column on the right."""
+    """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
     _check("matmul", input, other)
     if input.ndim == 0 or other.ndim == 0:
         raise RuntimeError(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from .. import dtypes
@@ -83,7 +83,12 @@ def _integers_widen(x: Array, dtype: dtypes.dtype | None) -> Any:
     return x.dtype if x.dtype.kind in "fV" else dtypes.int64.numpy
 
 
-@array_op
+def _numbered(name: str) -> Callable[[Any], str]:
+    """PyTorch has one derivative for a reduction of everything, 0, and one for that of some dimensions, 1."""
+    return lambda node: f"{name}Backward{int(node.attrs.get('dim') is not None)}"
+
+
+@array_op(grad_name=_numbered("Sum"))
 def sum(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Array:
     """The sum over `dim` (an int, several, or None for all); integers and bools are summed as int64."""
     return reduce_array("sum", input, dim, keepdim, dtype=_integers_widen(input, dtype))
@@ -93,7 +98,7 @@ spread.derivative(grad=lambda g, dim, keepdim: sum(g, dim=dim, keepdim=keepdim))
 sum.derivative(input=lambda g, input_shape, dim, keepdim: spread(g, shape=input_shape, dim=dim, keepdim=keepdim))
 
 
-@array_op
+@array_op(grad_name=_numbered("Mean"))
 def mean(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Array:
     """The mean over `dim`."""
     return reduce_array("mean", input, dim, keepdim, dtype=_float_out("mean", input, dtype))
@@ -113,7 +118,7 @@ mean.derivative(
 )
 
 
-@array_op(name="prod_dim", grad_name="ProdBackward0", public=False)
+@array_op(name="prod_dim", grad_name=_numbered("Prod"), public=False)
 def prod_dim(input: Array, dim: Dims, keepdim: bool, dtype: dtypes.dtype | None) -> Array:
     """The product over `dim`."""
     return reduce_array("prod", input, dim, keepdim, dtype=_integers_widen(input, dtype))
@@ -165,8 +170,8 @@ def var_dim(input: Array, dim: Dims, correction: float, keepdim: bool) -> Array:
     dtype = _float_out("var", input, None)
     if _count(input.shape, dim) <= correction:
         warnings.warn(
-            "var(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor (input numel "
-            "divided by output numel).",
+            "var(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor (input "
+            "numel divided by output numel).",
             stacklevel=2,
         )
     average = reduce_array("mean", input, dim, True, dtype=dtype)
@@ -211,8 +216,8 @@ def _extreme(op: str, x: Array, dim: Dims) -> None:
         if x.size == 0:
             kind = IndexError if op.startswith("arg") else RuntimeError
             raise kind(
-                f"{op}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with "
-                "the 'dim' argument."
+                f"{op}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
+                "with the 'dim' argument."
             )
         return
     for d in wrap_dims(dim, x.ndim):
@@ -258,9 +263,7 @@ def _full(name: str, of: Any, grad_name: str) -> Any:
 
     reduce_all.__doc__ = f"The {'largest' if name == 'max' else 'smallest'} element; equal ones share the gradient."
     op = array_op(reduce_all, name=f"{name}_all", grad_name=grad_name, public=False)
-    op.derivative(
-        input=lambda g, input, result, input_shape: _extreme_rule(g, input, result, input_shape, None, False)
-    )
+    op.derivative(input=lambda g, input, result, input_shape: _extreme_rule(g, input, result, input_shape, None, False))
     return op
 
 

@@ -95,9 +95,7 @@ def cross_entropy(
     Returns the loss, the rows' log-sum-exp, and the sum of the rows' weights, by which a mean divides.
     """
     backend = one_backend("cross_entropy", (input, target, weight), ("input", "target", "weight"))
-    losses, lse, weights = backend.cross_entropy(
-        _as_rows(input, 1), target, weight, ignore_index, label_smoothing
-    )
+    losses, lse, weights = backend.cross_entropy(_as_rows(input, 1), target, weight, ignore_index, label_smoothing)
     if weights is None:
         total = backend.full((), losses.size, lse.dtype)
         return (losses if reduction == "none" else reduce_array(reduction, losses, None, False)), lse, total

@@ -105,13 +105,17 @@ def _inverse(dims: Sequence[int]) -> list[int]:
 permute.derivative(input=lambda g, dims: permute(g, dims=_inverse(dims)))
 
 
-@array_op(view=True)
+@array_op(view=True, grad_name=lambda node: f"SqueezeBackward{_several(node.attrs.get('dim'))}")
 def squeeze(input: Array, dim: int | Sequence[int] | None = None) -> Array:
     """`input` without its dimensions of size 1 (those among `dim`, if given): a view."""
     if dim is None:
         return input.reshape(tuple(n for n in input.shape if n != 1))
     dims = [wrap_dim(d, input.ndim) for d in ((dim,) if isinstance(dim, int) else dim)]
     return input.reshape(tuple(n for i, n in enumerate(input.shape) if i not in dims or n != 1))
+
+
+def _several(dim: Any) -> int:
+    return 0 if dim is None else 1 if isinstance(dim, int) else 2
 
 
 squeeze.derivative(input=lambda g, input_shape: reshape(g, shape=input_shape))
@@ -124,7 +128,11 @@ def unsqueeze(input: Array, dim: int) -> Array:
     return input.reshape(input.shape[:position] + (1,) + input.shape[position:])
 
 
-unsqueeze.derivative(input=lambda g, input_shape: reshape(g, shape=input_shape))
+undef _several(dim: Any) -> int:
+    return 0 if dim is None else 1 if isinstance(dim, int) else 2
+
+
+squeeze.derivative(input=lambda g, input_shape: reshape(g, shape=input_shape))
 
 
 @array_op(view=True, varargs="size")
@@ -221,7 +229,7 @@ def _cat_rule(g: Any, tensors_shape: Any, needs: tuple[bool, ...], dim: int) -> 
     return grads
 
 
-@array_op(view=True)
+@array_op(view=True, grad_name="SliceBackward0")
 def narrow(input: Array, dim: int, start: int, length: int) -> Array:
     """The elements `start` to `start + length - 1` along `dim`: a view."""
     if input.ndim == 0:
@@ -275,9 +283,7 @@ def stack(tensors: Sequence[Array], dim: int = 0) -> Array:
 @stack.joint_derivative
 def _stack_rule(g: Any, needs: tuple[bool, ...], dim: int) -> list[Any]:
     axis = wrap_dim(dim, len(g.shape))
-    return [
-        squeeze(narrow(g, dim=axis, start=i, length=1), dim=axis) if need else None for i, need in enumerate(needs)
-    ]
+    return [squeeze(narrow(g, dim=axis, start=i, length=1), dim=axis) if need else None for i, need in enumerate(needs)]
 
 
 @array_op(view=True, method=False, public=False, name="split_sizes", grad_name="SplitBackward0")

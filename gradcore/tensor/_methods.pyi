@@ -165,8 +165,7 @@ class TensorMethods(Variable):
     def narrow(self, dim: _int, start: _int, length: _int) -> Tensor:
         """The elements `start` to `start + length - 1` along `dim`: a view."""
     def matmul(self, other: Tensor) -> Tensor:
-        """The matrix product, with broadcast batch dimensions; a vector counts as a row on the left, a column on the
-        right."""
+        """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
     def mm(self, mat2: Tensor) -> Tensor:
         """The product of two matrices (n, k) and (k, m): (n, m)."""
     def bmm(self, mat2: Tensor) -> Tensor:
@@ -339,16 +338,16 @@ class TensorMethods(Variable):
     def var(
         self, dim: _int | Sequence[_int] | None = None, *, correction: _float | None = 1, keepdim: _bool = False
     ) -> Tensor:
-        """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean over count -
-        correction."""
+        """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean / (count -
+        correction)."""
     @overload
     def var(self, dim: _int | Sequence[_int] | None = None, *, unbiased: _bool, keepdim: _bool = False) -> Tensor:
-        """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean over count -
-        correction."""
+        """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean / (count -
+        correction)."""
     @overload
     def var(self, dim: _int | Sequence[_int] | None, unbiased: _bool, keepdim: _bool = False) -> Tensor:
-        """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean over count -
-        correction."""
+        """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean / (count -
+        correction)."""
     @overload
     def std(
         self, dim: _int | Sequence[_int] | None = None, *, correction: _float | None = 1, keepdim: _bool = False

@@ -282,7 +282,7 @@ def arange(
     if end is None:
         start, end = None, start
     if end is None:
-        raise TypeError("arange() missing 1 required positional arguments: \"end\"")
+        raise TypeError('arange() missing 1 required positional arguments: "end"')
     given: tuple[Any, ...] = (0 if start is None else start, end, step)
     first, last, by = (v.item() if isinstance(v, Variable) else v for v in given)  # type: ignore[attr-defined]
     whole = all(isinstance(v, int) for v in (first, last, by))

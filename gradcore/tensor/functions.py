@@ -14,11 +14,10 @@ from ..autograd.inplace import apply_inplace, copy_values
 from ..autograd.tape import apply, elementwise_function
 from ..autograd.variable import Variable
 from ..backends import backend_of
-from ..ops import REGISTRY, Elementwise, Op
+from ..ops import REGISTRY, Elementwise, Op, rows, shape
 from ..ops import arithmetic as A
 from ..ops import linalg as L
 from ..ops import reductions as R
-from ..ops import rows, shape
 from ..ops.core import make_functions
 from ..ops.dims import Dims, wrap_dim
 
@@ -49,9 +48,7 @@ def _derived() -> tuple[dict[str, Function], dict[str, Function]]:
     """The functions and methods that follow from the registry."""
     public = [op for op in REGISTRY.values() if op.public and (op.methods or not isinstance(op, Elementwise))]
     inplace = [(op, m) for op in REGISTRY.values() for m in op.methods if m.endswith("_")]
-    made = make_functions(
-        [(op, op.name, _runner(op)) for op in public] + [(op, m, apply_inplace) for op, m in inplace]
-    )
+    made = make_functions([(op, op.name, _runner(op)) for op in public] + [(op, m, apply_inplace) for op, m in inplace])
     functions = dict(zip([op.name for op in public], made))
     methods = {m: functions[op.name] for op in public for m in op.methods if m == op.name}
     for (op, m), function in zip(inplace, made[len(public) :]):
@@ -107,8 +104,7 @@ def _rounded(input: Tensor, other: Tensor | float, rounding_mode: str) -> Tensor
         return FUNCTIONS["floor_divide"](input, other)
     if rounding_mode != "trunc":
         raise RuntimeError(
-            "div expected rounding_mode to be one of None, 'trunc', or 'floor' "
-            f"but found '{rounding_mode}'"
+            f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
         )
     if result_type(input, other).is_floating_point:
         return FUNCTIONS["trunc"](_div(input, other))
@@ -128,7 +124,11 @@ for _name in ("divide", "true_divide"):
 
 def div_(self: Tensor, other: Tensor | float, *, rounding_mode: str | None = None) -> Tensor:
     """`div` in place."""
-    return apply_inplace(A.div, (self, other), {}) if rounding_mode is None else copy_(self, _rounded(self, other, rounding_mode))
+    return (
+        apply_inplace(A.div, (self, other), {})
+        if rounding_mode is None
+        else copy_(self, _rounded(self, other, rounding_mode))
+    )
 
 
 METHODS["div_"] = div_
@@ -140,7 +140,9 @@ def where(condition: Tensor, input: Tensor | float | None = None, other: Tensor 
     if input is None or other is None:
         raise TypeError("where() takes condition, input and other")
     if isinstance(condition, Variable) and condition._array.dtype.kind != "b":
-        raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}")
+        raise RuntimeError(
+            f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}"
+        )
     return apply(A.where, (condition, input, other), {})
 
 
@@ -216,12 +218,16 @@ def _spread_arguments(op: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     correction = given.get("correction", 1)
     if "unbiased" in given:
         correction = 1 if given["unbiased"] else 0
-    return {"dim": given.get("dim"), "correction": 1 if correction is None else correction, "keepdim": given.get("keepdim", False)}
+    return {
+        "dim": given.get("dim"),
+        "correction": 1 if correction is None else correction,
+        "keepdim": given.get("keepdim", False),
+    }
 
 
 @function
 def var(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean over count - correction."""
+    """`var(input, dim=None, *, correction=1, keepdim=False)`: squares of distances from the mean over n - correction."""
     return apply(R.var_dim, (input,), _spread_arguments("var", args, kwargs))
 
 
@@ -262,9 +268,7 @@ def log_softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> T
 
 
 @function
-def allclose(
-    input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
-) -> bool:
+def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
     """Whether `abs(input - other) <= atol + rtol * abs(other)` everywhere."""
     if input.dtype is not other.dtype:
         raise RuntimeError(f"{type_of(input)} did not match {type_of(other)}: allclose() takes tensors of one dtype")
@@ -408,7 +412,9 @@ def _fits(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
 def fill_(self: Tensor, value: Tensor | float) -> Tensor:
     """Overwrite every element with one value."""
     if isinstance(value, Variable) and value._array.ndim:
-        raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value._array.ndim} dimensions.")
+        raise RuntimeError(
+            f"fill_ only supports 0-dimension value tensor but got tensor with {value._array.ndim} dimensions."
+        )
     if not isinstance(value, (Variable, bool, int, float)):
         raise TypeError(f"fill_(): argument 'value' (position 1) must be Tensor or Number, not {type(value).__name__}")
     if not isinstance(value, Variable):
@@ -446,12 +452,7 @@ def _fill_random(self: Tensor, kind: str, generator: Generator | None, scale: fl
     return apply_inplace(copy_values, (self, values * scale + shift if (scale, shift) != (1, 0) else values), {})
 
 
-METHODS.update(
-    {
-        f.__name__: f
-        for f in (expand_as, view_as, reshape_as, copy_, fill_, zero_, uniform_, normal_)
-    }
-)
+METHODS.update({f.__name__: f for f in (expand_as, view_as, reshape_as, copy_, fill_, zero_, uniform_, normal_)})
 
 
 # ---------------------------------------------------------------- dtypes
@@ -464,7 +465,13 @@ def _converter(name: str, dtype: dtypes.dtype) -> None:
     METHODS[name] = convert
 
 
-for _name, _dtype in {**dtypes.ALIASES, "bool": dtypes.bool_, "bfloat16": dtypes.bfloat16, "byte": dtypes.uint8, "char": dtypes.int8}.items():
+for _name, _dtype in {
+    **dtypes.ALIASES,
+    "bool": dtypes.bool_,
+    "bfloat16": dtypes.bfloat16,
+    "byte": dtypes.uint8,
+    "char": dtypes.int8,
+}.items():
     _converter(_name, _dtype)
 
 
@@ -491,7 +498,10 @@ def result_type(tensor1: Tensor | float, tensor2: Tensor | float) -> dtypes.dtyp
     from ..ops.elementwise import promoted_type
 
     return promoted_type(
-        [(x._array.dtype, x._array.ndim > 0) if isinstance(x, Variable) else (type(x), None) for x in (tensor1, tensor2)]
+        [
+            (x._array.dtype, x._array.ndim > 0) if isinstance(x, Variable) else (type(x), None)
+            for x in (tensor1, tensor2)
+        ]
     )
 
 

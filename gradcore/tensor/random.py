@@ -59,7 +59,7 @@ class Generator:
         """Go back to a state from `get_state`."""
         if not isinstance(state, Variable):
             raise TypeError(f"set_state(): expected a Tensor from get_state(), got {type(state).__name__}")
-        seed, offset = state.numpy().view(np.uint64)  # type: ignore[attr-defined]
+        seed, offset = state.numpy().view(np.uint64)
         self._seed, self._offset = int(seed), int(offset)
         return self
 

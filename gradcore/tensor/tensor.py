@@ -216,9 +216,9 @@ class Tensor(TensorMethods):
         """The gradient that `backward()` has added up, or None."""
         if self._node is not None and self._requires_grad and self._grad is None and not self.retains_grad:
             warnings.warn(
-                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't "
-                "be populated during autograd.backward(). If you indeed want the .grad field to be populated for a "
-                "non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by "
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute "
+                "won't be populated during autograd.backward(). If you indeed want the .grad field to be populated for "
+                "a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by "
                 "mistake, make sure you access the leaf Tensor instead.",
                 UserWarning,
                 stacklevel=2,
@@ -229,7 +229,9 @@ class Tensor(TensorMethods):
     def grad(self, value: Any) -> None:
         if value is not None:
             if not isinstance(value, Variable):
-                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+                raise TypeError(
+                    f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}"
+                )
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad")
             if value._array.shape != self._array.shape:
@@ -245,8 +247,8 @@ class Tensor(TensorMethods):
                 )
             if backend_of(value._array) is not backend_of(self._array):
                 raise RuntimeError(
-                    f"attempting to assign a gradient located on device '{backend_of(value._array).device}' to a tensor "
-                    f"located on device '{backend_of(self._array).device}'. Please move one with .to()"
+                    f"attempting to assign a gradient located on device '{backend_of(value._array).device}' to a "
+                    f"tensor located on device '{backend_of(self._array).device}'. Please move one with .to()"
                 )
         self._grad = value
 
@@ -416,9 +418,9 @@ class Tensor(TensorMethods):
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self._node is not None:
             raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment."
-                "  If you were attempting to deepcopy a module, this may be because of a gradcore.nn.utils.weight_norm "
-                "usage, see https://github.com/pytorch/pytorch/pull/103001"
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
+                "moment.  If you were attempting to deepcopy a module, this may be because of a "
+                "gradcore.nn.utils.weight_norm usage, see https://github.com/pytorch/pytorch/pull/103001"
             )
         if id(self) in memo:
             return memo[id(self)]
@@ -453,7 +455,8 @@ class Tensor(TensorMethods):
                 device = a
             elif a is not None and not isinstance(a, bool):
                 raise TypeError(
-                    f"to() received an invalid argument of type {type(a).__name__}: expected a dtype, a device or a Tensor"
+                    f"to() received an invalid argument of type {type(a).__name__}: expected a dtype, a device "
+                    "or a Tensor"
                 )
         dtype = dtypes.given("to", dtype)
         target = None if device is None else Device(device)

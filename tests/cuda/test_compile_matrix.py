@@ -5,15 +5,15 @@ What is compiled, with the backend's own options and those that CuPy adds (see t
 - ops: all elementwise ops of the registry in float32, float16, bfloat16, float64, int64 and bool as far as they take
   them, forward and backward, with every value that is built into a program, with numbers for tensors, and in float32
   with each gradient alone;
-- layouts: add, pow and where, forward and backward, over flat operands (aligned, unaligned, single elements), ranks 2 to
-  4 (vectors, an element per row, single elements, transposed) and 64-bit indices; conversions between all dtypes;
+- layouts: add, pow and where, forward and backward, over flat operands (aligned, unaligned, single elements), ranks 2
+  to 4 (vectors, an element per row, single elements, transposed) and 64-bit indices; conversions between all dtypes;
 - reductions: the whole table along rows and columns; sum, max and a dot product along every other pattern, in chunks
   and with 64-bit indices; arg_reduce;
 - rows, optimizers, random, indexing: every hand-written kernel with every setting it is compiled with.
 
-The optimizers, the random numbers, indexing, and all that is float32 but the ops are compiled for each architecture. The rest,
-over a thousand kernels, is dealt out: each text goes to one architecture, and each architecture sees a part of each
-family. `GRADCORE_COMPILE_MATRIX=full` compiles everything for all of them (ten minutes).
+The optimizers, the random numbers, indexing, and all that is float32 but the ops are compiled for each architecture.
+The rest, over a thousand kernels, is dealt out: each text goes to one architecture, and each architecture sees a part
+of each family. `GRADCORE_COMPILE_MATRIX=full` compiles everything for all of them (ten minutes).
 
 A spill is a register that is kept in memory. Up to 16 bytes of them are accepted: ptxas makes a few where that lets one
 more block run beside the others, and around calls of its own routines for division. Sines and cosines of huge angles

@@ -60,7 +60,9 @@ class DeviceMemory:
         _live[self.address] = nbytes
 
     # The globals it needs are bound as defaults, as they may be gone when the interpreter shuts down.
-    def __del__(self, live: dict[int, int] = _live, guards: dict[int, bytes] = _GUARDS, margin: int = GUARD_BYTES) -> None:
+    def __del__(
+        self, live: dict[int, int] = _live, guards: dict[int, bytes] = _GUARDS, margin: int = GUARD_BYTES
+    ) -> None:
         if live.pop(getattr(self, "address", -1), None) is None:
             return
         raw, offset, end = self.raw, self.offset, self.offset + self.nbytes

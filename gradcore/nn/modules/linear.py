@@ -30,9 +30,7 @@ class Linear(Module):
     [-1/sqrt(in_features), 1/sqrt(in_features)].
     """
 
-    def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
-    ):
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None):
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
