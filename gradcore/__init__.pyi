@@ -643,18 +643,15 @@ def prod(input: Tensor, dim: _int | None = None, keepdim: _bool = False, *, dtyp
 def var(
     input: Tensor, dim: _int | Sequence[_int] | None = None, *, correction: _float | None = 1, keepdim: _bool = False
 ) -> Tensor:
-    """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean / (count -
-    correction)."""
+    """`var(input, dim=None, *, correction=1, keepdim=False)`: the variance over n - correction degrees of freedom."""
 
 @overload
 def var(input: Tensor, dim: _int | Sequence[_int] | None = None, *, unbiased: _bool, keepdim: _bool = False) -> Tensor:
-    """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean / (count -
-    correction)."""
+    """`var(input, dim=None, *, correction=1, keepdim=False)`: the variance over n - correction degrees of freedom."""
 
 @overload
 def var(input: Tensor, dim: _int | Sequence[_int] | None, unbiased: _bool, keepdim: _bool = False) -> Tensor:
-    """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean / (count -
-    correction)."""
+    """`var(input, dim=None, *, correction=1, keepdim=False)`: the variance over n - correction degrees of freedom."""
 
 @overload
 def std(

@@ -1,7 +1,7 @@
 """Devices and tolerances shared by all tests.
 
-A test that takes `device` runs on the CPU and on a CUDA device: the emulated one, where a compiler and CUDA's headers are
-found, or, under `pytest -m gpu`, a real GPU. That run selects all tests that use a CUDA device.
+A test that takes `device` runs on the CPU and on a CUDA device: the emulated one, where a compiler and CUDA's headers
+are found, or, under `pytest -m gpu`, a real GPU. That run selects all tests that use a CUDA device.
 """
 
 from __future__ import annotations

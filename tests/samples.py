@@ -4,6 +4,7 @@ A sample is a function of a module, `gradcore` or `torch`, and of tensors, with 
 theirs from the registry.
 """
 
+# ruff: noqa: E501  one line a sample
 from __future__ import annotations
 
 import math
@@ -44,7 +45,14 @@ class Sample:
         return arrays
 
 
-BROADCAST: list[list[Shape]] = [[(3, 4), (3, 4)], [(2, 3, 4), (4,)], [(3, 1), (1, 4)], [(), (3,)], [(), ()], [(0, 3), (3,)]]
+BROADCAST: list[list[Shape]] = [
+    [(3, 4), (3, 4)],
+    [(2, 3, 4), (4,)],
+    [(3, 1), (1, 4)],
+    [(), (3,)],
+    [(), ()],
+    [(0, 3), (3,)],
+]
 SHAPES: list[Shape] = [(3, 4), (5,), (), (0, 3)]
 
 # Where a function is defined, or smooth.

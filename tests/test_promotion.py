@@ -328,10 +328,18 @@ def test_half_precision_is_rounded_once(name: str, oracle: Any) -> None:
     generator = oracle.Generator().manual_seed(0)
     data = oracle.randn(64, 256, generator=generator, dtype=oracle.float64).to(getattr(oracle, name))
     x = gc.tensor(data.double().numpy()).to(getattr(gc, name))
+
+    def both_passes(m: Any, function: Any, x: Any) -> Any:
+        x = x.detach().requires_grad_()
+        out = function(m, x)
+        return out.detach(), *m.autograd.grad(out, x, m.ones_like(out))
+
     for label, function in functions.items():
-        exact = function(oracle, data.double())
-        ours = oracle.from_numpy(function(gc, x).double().numpy())
-        theirs = function(oracle, data).double()
-        assert short(function(gc, x).dtype) == name
-        unit = exact.abs().max() * gc.finfo(getattr(gc, name)).eps / 2
-        assert (ours - exact).abs().max() <= max(2 * (theirs - exact).abs().max(), unit), label
+        exact, ours, theirs = (
+            both_passes(m, function, t) for m, t in ((oracle, data.double()), (gc, x), (oracle, data))
+        )
+        for which, right, here, there in zip(("values", "gradients"), exact, ours, theirs):
+            assert short(here.dtype) == name
+            error = (oracle.from_numpy(here.double().numpy()) - right).abs().max()
+            unit = right.abs().max() * gc.finfo(getattr(gc, name)).eps / 2
+            assert error <= max(2 * (there.double() - right).abs().max(), unit), f"{which} of {label}"

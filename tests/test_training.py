@@ -16,7 +16,9 @@ def data(rows: int = 96) -> tuple[np.ndarray, np.ndarray]:
     return x, (x[:, :4].argmax(1)).astype(np.int64)
 
 
-def train(module: Any, optimizer: str, device: str, dtype: str, steps: int = 20) -> tuple[list[float], list[np.ndarray]]:
+def train(
+    module: Any, optimizer: str, device: str, dtype: str, steps: int = 20
+) -> tuple[list[float], list[np.ndarray]]:
     """The losses and the final parameters of a small MLP, from weights that do not depend on the module."""
     nn = module.nn
     kind = getattr(module, dtype)

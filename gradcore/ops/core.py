@@ -11,13 +11,13 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Union
+from typing import Any
 
 from ..backends import Array, Number, backend_of, is_array
 
 Attrs = dict[str, Any]
 
-GradName = Union[str, Callable[[Any], str]]
+GradName = str | Callable[[Any], str]
 
 REGISTRY: dict[str, Op] = {}
 

@@ -57,13 +57,14 @@ def check_key(op: str, x: Array, key: Key) -> None:
 
 
 def _view_name(node: Any) -> str:
-    """PyTorch applies the entries of a key one by one: the last of them is what is seen."""
-    for k in reversed(node.attrs["key"]):
+    """PyTorch applies the entries of a key one by one: the last that does something is what is seen."""
+    key = node.attrs["key"]
+    for k in reversed(key):
         if k is None:
             return "UnsqueezeBackward0"
         if k is not Ellipsis and k != slice(None):
             return "SliceBackward0" if isinstance(k, slice) else "SelectBackward0"
-    return "AliasBackward0"
+    return "SliceBackward0" if slice(None) in key else "AliasBackward0"
 
 
 @array_op(name="select_view", view=True, public=False, grad_name=_view_name)

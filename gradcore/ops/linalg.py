@@ -51,8 +51,8 @@ def _matmul_other(g: Any, input: Any, input_shape: Any, other_shape: Any) -> Any
 
 
 def _product_name(node: Any) -> str:
-    ranks = tuple(len(shape) for shape, _, _ in node.info.meta)
-    return {(1, 1): "DotBackward0", (2, 1): "MvBackward0", (2, 2): "MmBackward0"}.get(ranks, "MatmulBackward0")
+    a, b = (len(shape) for shape, _, _ in node.info.meta)
+    return {(1, 1): "DotBackward0", (2, 1): "MvBackward0", (2, 2): "MmBackward0"}.get((a, b), "MatmulBackward0")
 
 
 @array_op(grad_name=_product_name)

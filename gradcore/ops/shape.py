@@ -128,11 +128,7 @@ def unsqueeze(input: Array, dim: int) -> Array:
     return input.reshape(input.shape[:position] + (1,) + input.shape[position:])
 
 
-undef _several(dim: Any) -> int:
-    return 0 if dim is None else 1 if isinstance(dim, int) else 2
-
-
-squeeze.derivative(input=lambda g, input_shape: reshape(g, shape=input_shape))
+unsqueeze.derivative(input=lambda g, input_shape: reshape(g, shape=input_shape))
 
 
 @array_op(view=True, varargs="size")

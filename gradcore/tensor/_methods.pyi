@@ -338,16 +338,16 @@ class TensorMethods(Variable):
     def var(
         self, dim: _int | Sequence[_int] | None = None, *, correction: _float | None = 1, keepdim: _bool = False
     ) -> Tensor:
-        """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean / (count -
-        correction)."""
+        """`var(input, dim=None, *, correction=1, keepdim=False)`: the variance over n - correction degrees of
+        freedom."""
     @overload
     def var(self, dim: _int | Sequence[_int] | None = None, *, unbiased: _bool, keepdim: _bool = False) -> Tensor:
-        """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean / (count -
-        correction)."""
+        """`var(input, dim=None, *, correction=1, keepdim=False)`: the variance over n - correction degrees of
+        freedom."""
     @overload
     def var(self, dim: _int | Sequence[_int] | None, unbiased: _bool, keepdim: _bool = False) -> Tensor:
-        """`var(input, dim=None, *, correction=1, keepdim=False)`: squared distances from the mean / (count -
-        correction)."""
+        """`var(input, dim=None, *, correction=1, keepdim=False)`: the variance over n - correction degrees of
+        freedom."""
     @overload
     def std(
         self, dim: _int | Sequence[_int] | None = None, *, correction: _float | None = 1, keepdim: _bool = False

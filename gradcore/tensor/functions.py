@@ -227,7 +227,7 @@ def _spread_arguments(op: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 @function
 def var(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """`var(input, dim=None, *, correction=1, keepdim=False)`: squares of distances from the mean over n - correction."""
+    """`var(input, dim=None, *, correction=1, keepdim=False)`: the variance over n - correction degrees of freedom."""
     return apply(R.var_dim, (input,), _spread_arguments("var", args, kwargs))
 
 

@@ -150,7 +150,7 @@ class Tensor(TensorMethods):
     @property
     def T(self) -> Tensor:
         """The tensor with its dimensions reversed."""
-        return self.t() if self.ndim <= 2 else self.permute(*reversed(range(self.ndim)))
+        return self.permute(tuple(reversed(range(self.ndim))))
 
     @property
     def mT(self) -> Tensor:
