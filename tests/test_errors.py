@@ -149,6 +149,14 @@ def test_scalar_tensors_of_the_cpu_go_anywhere(cuda: str) -> None:
         gc.tensor([1.0]) * gc.tensor(2.0, device=cuda)
 
 
+def test_powers_without_an_integer_result(device: str) -> None:
+    for name, exponent in (("int64", -1), ("uint8", -1), ("int32", -3), ("bool", -2)):
+        with pytest.raises(RuntimeError, match="Integers to negative integer powers are not allowed"):
+            gc.ones(2, dtype=getattr(gc, name), device=device) ** exponent
+    x = gc.tensor([1, 2, -1], device=device)
+    assert (x ** gc.tensor([-1, -1, -1], device=device)).tolist() == [1, 0, -1] and (x**-1.0).tolist() == [1, 0.5, -1]
+
+
 def test_copying_between_devices(cuda: str) -> None:
     x, y = gc.zeros(2), gc.ones(2, device=cuda)
     assert x.copy_(y).tolist() == [1, 1] and y.copy_(gc.tensor([3.0, 4.0])).tolist() == [3, 4]

@@ -56,7 +56,7 @@ def test_everything_is_tried_and_written_down(tmp_path: Path, capsys: pytest.Cap
     assert found["device"] == "the emulated device"
     assert {"python", "numpy", "gradcore", "commit", "driver", "started", "seconds"} <= set(found)
     parts = {part["name"]: part for part in found["parts"]}
-    assert list(parts) == ["machine", "emulator against device", *gpu_check.TOOLS, "tests"]
+    assert list(parts) == ["machine", "emulator against device", "tests", *gpu_check.TOOLS]
     compared = parts["emulator against device"]
     assert (compared["status"], compared["counts"]["failed"]) == ("passed", 0)
     assert compared["counts"]["compared"] > 50

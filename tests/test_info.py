@@ -59,7 +59,8 @@ def test_versions_and_folders(no_cupy):
     assert "could not be read" not in report
 
 
-def test_the_command_prints_the_report(no_cupy, capsys):
+def test_the_command_prints_the_report(no_cupy, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADCORE_CACHE_DIR", str(tmp_path))  # the usual one grows while other tests run
     main(["info"])
     assert capsys.readouterr().out == info.report() + "\n"
 

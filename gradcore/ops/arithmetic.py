@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from ..backends import is_array
 from ..expr import Scalar, call
+from .core import Attrs
 from .elementwise import Elementwise, elementwise
 
 _EXPONENTS = (1, 2, 3, 0.5, -0.5, -1.0, -2.0)
@@ -48,7 +53,19 @@ def remainder(input: Scalar, other: Scalar) -> Scalar:
     return input % other
 
 
-@elementwise(promote="number", static={"exponent": _EXPONENTS})
+class Power(Elementwise):
+    """Refuses what has no integer for a result, on every device."""
+
+    def run(self, inputs: Sequence[Any], attrs: Attrs) -> Any:
+        base, exponent = inputs
+        if exponent.__class__ is int and exponent < 0 and is_array(base) and base.dtype.kind in "biu":
+            raise RuntimeError(
+                "pow(): Integers to negative integer powers are not allowed. Convert the base: x.float()"
+            )
+        return super().run(inputs, attrs)
+
+
+@elementwise(promote="number", static={"exponent": _EXPONENTS}, kind=Power)
 def pow(input: Scalar, exponent: Scalar) -> Scalar:
     """`input ** exponent`, elementwise."""
     return call("pow", input, exponent)

@@ -290,17 +290,18 @@ def elementwise(
     method: bool = True,
     inplace: bool = True,
     bool_error: str | None = None,
+    kind: type[Elementwise] = Elementwise,
 ) -> Any:
     """Declare an elementwise op (a decorator): function, method, in-place method, kernels and derivatives follow.
 
     `promote="float"` computes integers in the default float type, `"integral"` refuses floats, `"number"` bools.
-    `derivative` replaces
-    the symbolic one: a function of what it names among `g`, `result` and the inputs, returning one gradient for each
-    input of the op. `bool_error` is the message for any bool operand, where they are refused.
+    `derivative` replaces the symbolic one: a function of what it names among `g`, `result` and the inputs, returning
+    one gradient for each input of the op. `bool_error` is the message for any bool operand, where they are refused.
+    `kind` is the class of the op.
     """
 
     def declare(f: Callable[..., Any]) -> Elementwise:
-        op = Elementwise(
+        op = kind(
             f,
             name=name,
             grad_name=grad_name,
