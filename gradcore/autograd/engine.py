@@ -116,11 +116,13 @@ def _propagate(
         if last_change[0] < node.sequence:  # something was changed in place after this was recorded
             _check_versions(node)
         plan = node.plan
-        if info is None and plan.direct is not None and not create_graph and node.shape:
-            # (NumPy makes scalars of zero-dimensional arrays: those take the longer way.)
-            results = plan.direct(g, *saved)
-        elif create_graph:
+        fits = node.fits
+        if create_graph:
+            fits = False
             results = _recorded(node, g)
+        elif fits or (info is None and plan.direct is not None and node.shape):
+            # (NumPy makes scalars of zero-dimensional arrays: those take the longer way.)
+            results = plan.direct(g, *saved)  # type: ignore[misc]
         else:
             gs = (g,) if node.outputs is None else _filled(node, g)
             results = plan.backward(gs, saved, node.attrs, None if info is None else info.meta)
@@ -135,13 +137,11 @@ def _propagate(
                     shape, dtype, _ = edge.info.outputs[index]
                     _arrive(grads, heap, owned, edge, index, _fit(r, shape, dtype, node, position), create_graph)
                     continue
-                shape, dtype = edge.shape, edge.dtype
-            else:
-                array = edge._array
-                shape, dtype = array.shape, array.dtype
-            a = r._array if create_graph else r
-            if a.shape != shape or a.dtype is not dtype:
-                r = _fit(r, shape, dtype, node, position)
+            if not fits:
+                shape, dtype = (edge.shape, edge.dtype) if edge.__class__ is Node else _described(edge._array)
+                a = r._array if create_graph else r
+                if a.shape != shape or a.dtype is not dtype:
+                    r = _fit(r, shape, dtype, node, position)
             total = grads.get(edge)
             if total is None:
                 grads[edge] = r
@@ -159,6 +159,10 @@ def _propagate(
                 total += r
                 owned.add(edge)
     return grads, captured
+
+
+def _described(array: Any) -> tuple[tuple[int, ...], Any]:
+    return array.shape, array.dtype
 
 
 def _arrive(

@@ -77,6 +77,7 @@ def record(
     """Make the node of an operation. `saved_arrays` replaces inputs to be kept, for in-place operations."""
     node = Node()
     node.plan = plan
+    node.fits = False
     node.extra = None
     edges: list[Edge] = []
     indices: list[int] = []
@@ -240,6 +241,7 @@ def _unary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Callab
     plan: Any = op.plan((True,), (static, (False,))) if differentiable else None
     save_input = plan is not None and bool(plan.inputs)
     save_output = plan is not None and bool(plan.outputs)
+    direct = plan is not None and plan.direct is not None
     general = _general(op)
     new = object.__new__
 
@@ -280,7 +282,8 @@ def _unary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Callab
             else:
                 node.saved = node.counters = ()
             node.extra = None
-            node.shape = r.shape
+            node.shape = shape = r.shape
+            node.fits = direct and shape != ()
             node.dtype = dtype
             node.sequence = next_sequence()
         return out
@@ -370,7 +373,8 @@ def _binary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Calla
                 node.saved += (r,)
                 node.counters += (counter,)
             node.extra = None
-            node.shape = r.shape
+            node.shape = shape = r.shape
+            node.fits = (y is other or x.shape == y.shape) and shape != () and node.plan.direct is not None
             node.dtype = dtype
             node.sequence = next_sequence()
         return out

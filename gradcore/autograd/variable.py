@@ -110,7 +110,19 @@ class Node:
     to nodes and leaves, never to their own results, so the graph is freed by reference counting.
     """
 
-    __slots__ = ("__weakref__", "counters", "dtype", "edges", "extra", "info", "plan", "saved", "sequence", "shape")
+    __slots__ = (
+        "__weakref__",
+        "counters",
+        "dtype",
+        "edges",
+        "extra",
+        "fits",
+        "info",
+        "plan",
+        "saved",
+        "sequence",
+        "shape",
+    )
     plan: Plan
     edges: tuple[Edge, ...]
     # Kept arrays and numbers (None: freed), and the version counter of each (None: of a number).
@@ -121,6 +133,8 @@ class Node:
     dtype: Any
     info: Info | None
     extra: Extra | None
+    # The plan's short way applies, and its gradients have the shapes and dtypes of the inputs.
+    fits: bool
     # When it was recorded, on the clock above.
     sequence: int
 
