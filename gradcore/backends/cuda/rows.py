@@ -179,6 +179,8 @@ def _threads(columns: int, width: int) -> int:
 
 def _held(columns: int, width: int, most: int) -> tuple[int, int]:
     """(threads, elements for each) that hold a row in registers, `most` in a thread; the largest if none can."""
+    if width == 1:
+        most = most // 4 * 3  # single elements need more registers: a predicate and an address each
     # Short rows: a warp at most, with few elements in a thread.
     per_thread = 8 if columns <= 256 else most
     threads = max(8, power_of_two(-(-columns // per_thread)))
