@@ -5,7 +5,7 @@
     PYTHONPATH=. python3 scripts/gpu_check.py --out gpu_check.json
 
 The parts, each in processes of its own, so that none can end the others: what the machine is; every kernel family on
-the emulated device and on the GPU, compared; compute-sanitizer over the same kernels; the GPU tests. A part that fails,
+the emulated device and on the GPU, compared; the GPU tests; compute-sanitizer over the kernels. A part that fails,
 hangs or cannot run is recorded and the next one starts. The exit status is 0 if nothing failed, 1 if something did, 2
 without a GPU.
 
@@ -37,6 +37,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = "scripts/kernel_sample.py"
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
+# Seconds that the tests leave to the tools.
+FOR_TOOLS = 120
 # The GPU and the host round differently: fused multiply-adds, and other functions. A few units in the last place of the
 # type, and for the 32- and 64-bit types what a row of thousands of additions makes of them.
 TOLERANCE = {"float16": 2e-3, "bfloat16": 1.6e-2, "float32": 1e-5, "float64": 1e-12}
@@ -206,7 +208,7 @@ class Check:
     def sanitize(self, families: Sequence[str]) -> None:
         """compute-sanitizer over the kernel sample, with each of its tools."""
         sanitizer = shutil.which("compute-sanitizer")
-        for tool in TOOLS:
+        for i, tool in enumerate(TOOLS):
             with self.part(tool) as part:
                 if self.device == "emulate":
                     part.status, part.reason = "skipped", "compute-sanitizer watches real GPUs alone"
@@ -215,7 +217,7 @@ class Check:
                 else:
                     command = [sanitizer, "--tool", tool, "--error-exitcode", "99", "--print-limit", "20"]
                     command += [sys.executable, SAMPLE, "--no-pool", *families]
-                    status, output = self.run(command, self.device, 60)
+                    status, output = self.run(command, self.device, self.left() / (len(TOOLS) - i))
                     judge_sanitizer(part, tool, status, output, self.shown(command, self.device))
 
     def test(self) -> None:
@@ -232,7 +234,7 @@ class Check:
             if _importable("xdist") and not any(a.startswith("-n") for a in self.pytest_arguments):
                 command += ["-n", str(max(1, min(8, (os.cpu_count() or 2) // 2)))]
             extra = [f"--junitxml={report}", "-o", "junit_family=xunit1"]
-            status, output = self.run([*command, *extra], self.device, float("inf"))
+            status, output = self.run([*command, *extra], self.device, max(60, self.left() - FOR_TOOLS))
             again = [sys.executable, "-m", "pytest", "-m", "gpu"]
             if report.is_file() and report.stat().st_size:
                 read_report(part, report, lambda test: self.shown([*again, test], self.device))
@@ -304,7 +306,7 @@ def judge_sanitizer(part: Part, tool: str, status: int | None, output: str, repr
     if found:
         part.counts["reports"] = int(found[1])
     if status is None:
-        part.status, part.reason = "timed out", "the sample was not finished"
+        part.status, part.reason = "timed out", "the sample was not finished; --minutes gives it more time"
     elif "compute-sanitizer" in output and re.search(r"Device not supported|not support(ed)?\b", output) and not found:
         part.status, part.reason = "skipped", output.strip().splitlines()[-1]
     elif status != 0 or not found or int(found[1]):
@@ -357,8 +359,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         usable = "device" in machine
         if usable:
             check.compare(options.families)
-            check.sanitize(options.families)
             check.test()
+            check.sanitize(options.families)
     failed = [part.name for part in check.parts if part.status in ("failed", "timed out")]
     result = {
         "format": 1,

@@ -203,14 +203,19 @@ def _array(dtype: np.dtype, shape: Any, strides: Any = None, offset: int = 0) ->
     return Array(shape, dtype, strides, offset * dtype.itemsize)
 
 
-def _elementwise_layouts(dtype: np.dtype) -> None:
-    """A cheap op, an expensive one, and one with operands of several sizes, in every layout."""
+def _layouts(dtype: np.dtype) -> None:
+    """A cheap op, and one with operands of several sizes, in every layout."""
     for first, second in _LAYOUTS.values():
         x, y = _array(dtype, *first), _array(dtype, *second)
-        for name in ("add", "pow") if dtype.kind in "fV" else ("add",):
-            _forward_and_backward(REGISTRY[name], [x, y], {})  # type: ignore[arg-type]
+        _forward_and_backward(REGISTRY["add"], [x, y], {})  # type: ignore[arg-type]
         condition = Array(y.shape, np.bool_)
         _forward_and_backward(REGISTRY["where"], [condition, x, y], {})  # type: ignore[arg-type]
+
+
+def _layouts_of_pow(dtype: np.dtype) -> None:
+    """The op that needs most registers, in every layout."""
+    for first, second in _LAYOUTS.values():
+        _forward_and_backward(REGISTRY["pow"], [_array(dtype, *first), _array(dtype, *second)], {})  # type: ignore[arg-type]
 
 
 def _conversions(device: CudaBackend, dtype: np.dtype) -> None:
@@ -248,14 +253,17 @@ def _reduce(device: CudaBackend, reduction: Reduction, dtype: np.dtype, operand:
 
 
 def _reductions(device: CudaBackend, dtype: np.dtype) -> None:
-    """The whole table along rows and columns; sums of x and of x * y in every layout."""
+    """The whole table along rows and columns."""
     for name, reduction in reductions._REDUCTIONS.items():
         if dtype.kind in "fV" or name in ("sum", "prod", "max", "min", "any", "all"):
             for layout in ("rows, vectors", "columns, vectors"):
                 _reduce(device, reduction, dtype, *_SHAPES[layout])
+
+
+def _reduction_layouts(device: CudaBackend, dtype: np.dtype) -> None:
+    """Sums, of x and of x * y, along every pattern of axes; arg_reduce."""
     for operand, axes in _SHAPES.values():
         _reduce(device, reductions.SUM, dtype, operand, axes)
-        _reduce(device, reductions._REDUCTIONS["max"], dtype, operand, axes)
         x = _array(dtype, *operand)
         row = Array(x.shape[-1:], dtype)
         device.reduce(_DOT, (x, row), dtype, dtype, x.shape, axes, False)
@@ -325,8 +333,11 @@ def _made_by(*makers: Callable[..., None]) -> Callable[[str], list[Source]]:
 
 FAMILIES: dict[str, tuple[Callable[[str], list[Source]], tuple[str, ...]]] = {
     "ops": (_made_by(_elementwise_ops), DTYPES),
-    "layouts": (_made_by(_elementwise_layouts, _conversions), DTYPES),
+    "layouts": (_made_by(_layouts), DTYPES),
+    "layouts of pow": (_made_by(_layouts_of_pow), FLOATS),
+    "conversions": (_made_by(_conversions), DTYPES),
     "reductions": (_made_by(_reductions), DTYPES),
+    "layouts of reductions": (_made_by(_reduction_layouts), DTYPES),
     "rows": (_made_by(_rows), FLOATS),
     "optimizers": (_made_by(_optimizers), FLOATS),
     "random": (_made_by(_random), (*FLOATS, "int64")),
