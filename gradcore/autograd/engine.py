@@ -128,7 +128,9 @@ def _propagate(
             results = plan.backward(gs, saved, node.attrs, None if info is None else info.meta)
         if saved and not retain_graph:
             node.saved = None
-        for position, (edge, r) in enumerate(zip(node.edges, results)):
+        position = -1
+        for edge, r in zip(node.edges, results):
+            position += 1
             if edge is None or r is None or (needed is not None and edge not in needed):
                 continue
             if edge.__class__ is Node:

@@ -18,7 +18,7 @@ from gradcore.backends.cpu import CpuBackend
 from gradcore.backends.cuda import CudaBackend, backend_for, compiler, driver
 from gradcore.devices import device
 
-if nvrtc.available():
+if nvrtc.available() and driver.emulated():
 
     def _compile_for_real(source: str, options: tuple[str, ...], names: tuple[str, ...]) -> None:
         nvrtc.verify(source, options)

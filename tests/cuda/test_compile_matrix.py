@@ -14,7 +14,7 @@ What is compiled, with the backend's own options and those that CuPy adds (see t
 For each architecture: the optimizers, the random numbers, indexing, and in float32 the rows and the layouts of add,
 where and reductions. The rest, over a thousand kernels, is dealt out: each text goes to one architecture, and each
 architecture sees a part of each family.
-`GRADCORE_COMPILE_MATRIX=full` compiles everything for all of them (a quarter of an hour on one core).
+`GRADCORE_COMPILE_MATRIX=full` compiles everything for all of them (seven minutes on two cores).
 
 A spill is a register that is kept in memory. Up to 16 bytes of them are accepted: ptxas makes a few where that lets one
 more block run beside the others, and around calls of its own routines for division. Sines and cosines of huge angles
