@@ -18,10 +18,11 @@ from gradcore.backends.cpu import CpuBackend
 from gradcore.backends.cuda import CudaBackend, backend_for, compiler, driver
 from gradcore.devices import device
 
-if nvrtc.available() and driver.emulated():
+if nvrtc.available():
 
     def _compile_for_real(source: str, options: tuple[str, ...], names: tuple[str, ...]) -> None:
-        nvrtc.verify(source, options)
+        if driver.emulated():  # a GPU has its own compiler say no
+            nvrtc.verify(source, options)
 
     compiler.on_compile.append(_compile_for_real)
 
