@@ -49,11 +49,6 @@ def seed_inputs(program: Program) -> frozenset[str]:
     return frozenset(a.name for n in uniform for a in n.args if isinstance(a, Input))
 
 
-def draws_random_numbers(program: Program) -> bool:
-    """Whether the statements use `INDEX`, the linear index of the element."""
-    return any(n.op is not None and n.op.name == "uniform" for n in program.nodes)
-
-
 def emit(
     program: Program, inputs: Mapping[str, Value], compute: str, index: str = "index"
 ) -> tuple[list[str], list[Value]]:

@@ -7,7 +7,6 @@ Nodes are interned: two equal expressions are the same object, so common subexpr
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Union
@@ -207,10 +206,6 @@ _FOLD: dict[str, Callable[..., Number]] = {
 }
 
 
-def _is(node: Scalar, value: Number) -> bool:
-    return isinstance(node, Const) and not isinstance(node.value, bool) and node.value == value
-
-
 def _simplified(op: Primitive, args: tuple[Scalar, ...]) -> Scalar:
     """Rewrites that keep the value for every finite, infinite and NaN input, and the arithmetic type.
 
@@ -363,8 +358,3 @@ def key_of(outputs: Iterable[Scalar]) -> str:
         else:
             parts.append(repr(node) if not isinstance(node, Const) else f"{type(node.value).__name__}:{node!r}")
     return ";".join(parts) + "->" + ",".join(str(number[o]) for o in outputs)
-
-
-def is_finite_constant(node: Scalar) -> bool:
-    """Whether `node` is a constant that is neither infinite nor NaN."""
-    return isinstance(node, Const) and math.isfinite(node.value)

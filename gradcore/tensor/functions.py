@@ -16,8 +16,8 @@ from ..autograd.variable import Variable
 from ..backends import backend_of
 from ..ops import REGISTRY, Elementwise, Op, rows, shape
 from ..ops import arithmetic as A
-from ..ops import linalg as L
 from ..ops import reductions as R
+from ..ops.broadcast import broadcastable
 from ..ops.core import make_functions
 from ..ops.dims import Dims, wrap_dim
 
@@ -59,7 +59,7 @@ def _derived() -> tuple[dict[str, Function], dict[str, Function]]:
 
 FUNCTIONS, METHODS = _derived()
 
-_add, _div, _sum, _matmul = (FUNCTIONS[n] for n in ("add", "div", "sum", "matmul"))
+_div = FUNCTIONS["div"]
 
 
 def function(f: Function) -> Function:
@@ -397,16 +397,12 @@ def copy_(self: Tensor, src: Tensor | float, non_blocking: bool = False) -> Tens
     """Overwrite the tensor with `src`, broadcast and converted to its dtype and device."""
     if not isinstance(src, (Variable, bool, int, float)):
         raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
-    if isinstance(src, Variable) and src._array.ndim and not _fits(src._array.shape, self._array.shape):
+    if isinstance(src, Variable) and src._array.ndim and not broadcastable(src._array.shape, self._array.shape):
         raise RuntimeError(
             f"copy_(): The size of tensor a {list(self._array.shape)} must match the size of tensor b "
             f"{list(src._array.shape)}, or tensor b must broadcast to it"
         )
     return apply_inplace(copy_values, (self, src), {})
-
-
-def _fits(small: tuple[int, ...], large: tuple[int, ...]) -> bool:
-    return len(small) <= len(large) and all(n in (1, m) for n, m in zip(small[::-1], large[::-1]))
 
 
 def fill_(self: Tensor, value: Tensor | float) -> Tensor:
@@ -506,6 +502,3 @@ def result_type(tensor1: Tensor | float, tensor2: Tensor | float) -> dtypes.dtyp
 
 
 METHODS.pop("result_type")
-
-linear = FUNCTIONS["linear"]
-_ = L

@@ -13,7 +13,8 @@ from ..autograd.tape import apply, elementwise_function, wants_grad
 from ..autograd.variable import Variable
 from ..backends import backend_of, is_array
 from ..ops import REGISTRY, Elementwise, indexing
-from . import creation, functions
+from ..ops.broadcast import broadcastable
+from . import creation
 from .functions import FUNCTIONS, METHODS
 from .tensor import Tensor
 
@@ -218,7 +219,7 @@ def _squeezed(value: Any, expected: tuple[int, ...]) -> Any:
     given = tuple(value._array.shape)
     while len(value._array.shape) > len(expected) and value._array.shape[0] == 1:
         value = value.squeeze(0)
-    if not functions._fits(value._array.shape, tuple(expected)):
+    if not broadcastable(value._array.shape, tuple(expected)):
         raise RuntimeError(
             f"shape mismatch: value tensor of shape {list(given)} cannot be broadcast to indexing result of shape "
             f"{list(expected)}"

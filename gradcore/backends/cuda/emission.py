@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...expr import Program
-from ...expr.cuda_emit import SEED_TYPE, Value, draws_random_numbers, emit, seed_inputs
+from ...expr.cuda_emit import SEED_TYPE, Value, emit, seed_inputs
 from .types import HALVES, computed, scalar, stored
 
 # What an input of a program is: the dtype of an array, or, for a Python number, its type.
@@ -94,7 +94,7 @@ class Operands:
 def headers(main: str, program: Program, dtypes: Sequence[np.dtype]) -> str:
     """The #include lines of a generated kernel."""
     names = [main, "math.cuh"]
-    if draws_random_numbers(program):
+    if program.random:
         names.append("random.cuh")
     if any(d in HALVES for d in dtypes):
         names.append("half.cuh")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...expr import Program, trace
-from ...expr.cuda_emit import Value, draws_random_numbers, emit
+from ...expr.cuda_emit import Value, emit
 from ..base import Array, Number, Reduction
 from . import sources
 from .compiler import Compiler
@@ -96,7 +96,7 @@ class Reduce:
         splits: int | None = None,
     ) -> Array:
         """See `Backend.reduce`; `wide_index` forces 64-bit indices, `splits` the number of chunks."""
-        if draws_random_numbers(reduction.map):
+        if reduction.map.random:
             # Numbers go by an element's index in the whole shape, which a reduction does not follow.
             mapped = self._elementwise(reduction.map, inputs, compute, [wide(compute)], shape)
             reduction, inputs = Reduction(IDENTITY, reduction.combine, reduction.finish), mapped
