@@ -164,7 +164,7 @@ def _emulated_device() -> Rows:
 
 
 def _sources() -> Rows:
-    from .backends.cuda import sources
+    from .backends.cpp import sources
 
     folder = sources.directory()
     yield "sources", f"{folder} ({sum(path.is_file() for path in folder.rglob('*.cu*'))} files)"

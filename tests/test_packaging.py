@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not (ROOT / "gradcore").is_dir(), reason="the so
 KERNELS = {path.relative_to(ROOT / "kernels"): path for path in (ROOT / "kernels").rglob("*.cu*")}
 PROBE = """
 import json, gradcore
-from gradcore.backends.cuda import sources
+from gradcore.backends.cpp import sources
 folder = sources.directory()
 print(json.dumps([gradcore.__file__, str(folder), sorted(str(p.relative_to(folder)) for p in folder.rglob("*.cu*"))]))
 """

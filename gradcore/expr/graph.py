@@ -1,7 +1,7 @@
 """Scalar expressions: the graph that tracing an ordinary Python function builds.
 
 A `Scalar` stands for one element of an array. Calling a Python function with `Scalar` arguments records what it does;
-the record is then differentiated (`calculus`), and printed as NumPy (`numpy_emit`) or CUDA (`cuda_emit`).
+the record is then differentiated (`calculus`), and printed as NumPy (`numpy_emit`) or C++ (`cpp_emit`).
 Nodes are interned: two equal expressions are the same object, so common subexpressions are shared for free.
 """
 

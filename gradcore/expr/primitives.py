@@ -1,7 +1,7 @@
-"""The table of scalar operators: for each its NumPy text, its CUDA text, and its derivative.
+"""The table of scalar operators: for each its NumPy text, its C++ text, and its derivative.
 
 A row is all that the rest of the project knows about an operator. In the texts, `{0}`, `{1}`, ... are the operands.
-NumPy texts see `np` (NumPy) and `fn` (`gradcore.expr.numpy_functions`); CUDA texts see `kernels/math.cuh`, where each
+NumPy texts see `np` (NumPy) and `fn` (`gradcore.expr.numpy_functions`); C++ texts see `kernels/math.cuh`, where each
 function is overloaded for `float`, `double` and the integer types. NaN travels through every operator as in PyTorch:
 `maximum`, `minimum` and everything built on them propagate it.
 """
@@ -28,7 +28,7 @@ class Primitive:
     name: str
     arity: int
     numpy: str
-    cuda: str
+    cpp: str
     rule: Rule | None = None
     kind: str = "value"
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import gradcore.backends.cuda as package
-from gradcore.backends.cuda import CudaBackend, compiler, driver, sources
+from gradcore.backends.cpp import sources
+from gradcore.backends.cuda import CudaBackend, compiler, driver
 from gradcore.backends.cuda.backend import OneOfSeveral
 from gradcore.devices import device
 from gradcore.expr import trace

@@ -35,8 +35,9 @@ import pytest
 from kernel_catalogue import FAMILIES, Source, programs, sources_of
 
 from gradcore.backends import hostcc
-from gradcore.backends.cuda import compiler, sources
-from gradcore.backends.cuda.sources import assemble
+from gradcore.backends.cpp import sources
+from gradcore.backends.cpp.sources import assemble
+from gradcore.backends.cuda import compiler
 from gradcore.ops import REGISTRY, Elementwise
 
 pytestmark = pytest.mark.skipif(not nvrtc.available(), reason="NVRTC is missing: pip install nvidia-cuda-nvrtc-cu12")

@@ -7,7 +7,7 @@ import pytest
 
 import gradcore.backends.cuda as package
 from gradcore.backends.cuda import compiler, driver
-from gradcore.expr import cuda_emit, trace
+from gradcore.expr import cpp_emit, trace
 
 
 def test_cupy_that_does_not_load(monkeypatch):
@@ -61,4 +61,4 @@ def test_truth_values_built_into_a_kernel(cuda):
         program = trace(lambda x, value=value: x ^ value, ["x"])
         (found,) = cuda.elementwise(program, [x], flag, [flag], (2,))
         assert cuda.to_host(found).tolist() == [not value, value]
-    assert [cuda_emit.constant(value, "bool") for value in (True, False)] == ["true", "false"]
+    assert [cpp_emit.constant(value, "bool") for value in (True, False)] == ["true", "false"]

@@ -9,7 +9,8 @@ import nvrtc
 import pytest
 
 from gradcore import expr
-from gradcore.backends.cuda import compiler, sources
+from gradcore.backends.cpp import sources
+from gradcore.backends.cuda import compiler
 from gradcore.backends.cuda.elementwise import source
 from gradcore.backends.cuda.layout import Access
 from gradcore.expr import trace

@@ -12,6 +12,7 @@ from ... import expr
 from ...devices import device as Device
 from ...expr import Program
 from ..base import Array, Backend, Number, Reduction
+from ..cpp.types import FLOAT32, HALVES
 from . import driver
 from .compiler import Compiler
 from .elementwise import Elementwise
@@ -21,7 +22,6 @@ from .optimizers import Optimizers
 from .random import Random
 from .reduce import IDENTITY, Reduce
 from .rows import Rows
-from .types import FLOAT32, HALVES
 
 _ADD = expr.trace(lambda x, y: x + y)
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from . import sources
+from ..cpp import sources
 
 # The C++ dialect of the kernels. Never -use_fast_math: NaN and infinity keep their meaning.
 OPTIONS = ("--std=c++17",)

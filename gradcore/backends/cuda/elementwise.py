@@ -10,10 +10,11 @@ import numpy as np
 
 from ...expr import Program
 from ..base import Array, Number
+from ..cpp.emission import InputType, described, indented, kernel_name, number_types, typed
+from ..cpp.types import computed, stored
 from .compiler import Compiler
-from .emission import InputType, Operands, described, headers, indented, kernel_name, number_types, typed
+from .emission import Operands, headers
 from .layout import Access, ElementwisePlan, plan_elementwise, vector_width
-from .types import computed, stored
 
 BLOCK = 256
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..base import Array
-from . import sources
+from ..cpp import sources
+from ..cpp.types import INT64
 from .compiler import Compiler
-from .types import INT64
 
 _BLOCK = 256
 _MOST_BLOCKS = 1024

@@ -9,10 +9,10 @@ import numpy as np
 
 from ... import expr
 from ..base import Array
-from . import sources
+from ..cpp import sources
+from ..cpp.types import INT64, computed, half_header, stored
 from .compiler import Compiler
 from .elementwise import Elementwise
-from .types import INT64, computed, half_header, stored
 
 _BLOCK = 256
 _FROM_THE_END = expr.trace(lambda i, n: expr.where(i < 0, i + n, i))

@@ -9,47 +9,13 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-Ints = tuple[int, ...]
+from ..cpp.strides import Ints, broadcast_strides, collapse, padded, reach
+
 # Below 2**31 by what a loop's step may add to an index.
 INDEX_LIMIT = 2**31 - 2**14
 VECTOR_BYTES = 16
 # Elements of a vector: more than eight bytes of a one-byte type would cost too many registers.
 LONGEST_VECTOR = 8
-
-
-def broadcast_strides(shape: Ints, strides: Ints, itemsize: int, target: Ints) -> Ints:
-    """An array's strides, in elements, as seen from the shape it broadcasts to: 0 along dimensions it repeats in."""
-    lead = len(target) - len(shape)
-    own = [0 if size == 1 else stride // itemsize for size, stride in zip(shape, strides)]
-    return (0,) * lead + tuple(own)
-
-
-def collapse(sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[Ints, tuple[Ints, ...]]:
-    """Merge neighbouring dimensions that every operand steps through evenly; dimensions of size 1 vanish.
-
-    >>> collapse((2, 3, 4), [(12, 4, 1), (0, 0, 1)])
-    ((6, 4), ((4, 1), (0, 1)))
-    """
-    kept: list[int] = []
-    steps: list[list[int]] = [[] for _ in strides]
-    for d, size in enumerate(sizes):
-        if size == 1:
-            continue
-        if kept and all(own[-1] == s[d] * size for own, s in zip(steps, strides)):
-            kept[-1] *= size
-            for own, s in zip(steps, strides):
-                own[-1] = s[d]
-        else:
-            kept.append(size)
-            for own, s in zip(steps, strides):
-                own.append(s[d])
-    return tuple(kept), tuple(tuple(own) for own in steps)
-
-
-def reach(sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> int:
-    """The largest index or offset, either way, that occurs in a layout."""
-    spans = (sum((size - 1) * abs(s) for size, s in zip(sizes, own)) for own in strides)
-    return max(math.prod(sizes), *spans, 0)
 
 
 def magic(divisor: int) -> tuple[int, int]:
@@ -75,11 +41,6 @@ def pack(sizes: Sequence[int], strides: Sequence[Sequence[int]], wide: bool) -> 
 def vector_width(widest: int) -> int:
     """How many elements a vector has, given the largest itemsize that moves with it."""
     return min(LONGEST_VECTOR, VECTOR_BYTES // widest)
-
-
-def padded(sizes: Ints, strides: tuple[Ints, ...]) -> tuple[Ints, tuple[Ints, ...]]:
-    """The same layout with one dimension of size 1 where it had none: kernels need a rank of at least 1."""
-    return (sizes, strides) if sizes else ((1,), tuple((0,) for _ in strides))
 
 
 @dataclass(frozen=True)

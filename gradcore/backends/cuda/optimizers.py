@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..base import Array
-from . import sources
+from ..cpp import sources
+from ..cpp.types import computed, half_header, scalar, stored, wide
 from .compiler import Compiler
 from .layout import vector_width
-from .types import computed, half_header, scalar, stored, wide
 
 CHUNK = 8192
 _BLOCK = 256

@@ -13,8 +13,8 @@ import numpy as np
 from ... import expr
 from ...expr import Program, Scalar, trace
 from ..base import Array
+from ..cpp.types import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from .elementwise import Elementwise
-from .types import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 
 _NEXT = 1 << 62
 

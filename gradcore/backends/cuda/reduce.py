@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from ...expr import Program, trace
-from ...expr.cuda_emit import Value, emit
+from ...expr.cpp_emit import Value, emit
 from ..base import Array, Number, Reduction
-from . import sources
+from ..cpp import sources
+from ..cpp.emission import InputType, described, indented, kernel_name, number_types, typed
+from ..cpp.types import INT64, computed, half_header, stored, wide
 from .compiler import Compiler
 from .elementwise import Elementwise
-from .emission import InputType, Operands, described, headers, indented, kernel_name, number_types, typed
+from .emission import Operands, headers
 from .layout import ReducePlan, plan_reduce
-from .types import INT64, computed, half_header, stored, wide
 
 IDENTITY = trace(lambda x: x)
 _COMBINE = {"sum": "Sum", "prod": "Prod", "max": "Max", "min": "Min", "any": "Any", "all": "All"}

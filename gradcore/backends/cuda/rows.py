@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..base import Array
-from . import sources
+from ..cpp import sources
+from ..cpp.types import INT64, computed, half_header, scalar, stored, wide
 from .compiler import Compiler
 from .errors import ErrorWord
 from .layout import VECTOR_BYTES, vector_width
-from .types import INT64, computed, half_header, scalar, stored, wide
 
 BLOCK = 256
 LARGEST_BLOCK = 1024

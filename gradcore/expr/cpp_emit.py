@@ -1,4 +1,4 @@
-"""Programs as CUDA C++: one typed statement for each operator.
+"""Programs as C++, for CUDA and for the host: one typed statement for each operator.
 
 The statements call the functions of `kernels/math.cuh` (and `kernels/random.cuh` for `uniform`). Types are C++ type
 names: a value is of the type computed in, `bool`, or, for what seeds a random number, `unsigned long long`.
@@ -91,7 +91,7 @@ def emit(
             texts = [cast(a, compute) for a in args]
         # A declared type after each operator, so that narrow integers wrap around as NumPy's do.
         name = f"t{len(lines)}"
-        expression = node.op.cuda.format(*texts).replace("INDEX", index)
+        expression = node.op.cpp.format(*texts).replace("INDEX", index)
         lines.append(f"const {ctype} {name} = {expression};")
         values[node] = Value(name, ctype)
     return lines, [values[o] for o in program.outputs]

@@ -1,0 +1,189 @@
+"""The CPU: NumPy arrays, ufuncs and BLAS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from ...devices import device as Device
+from ...expr import Program
+from ...expr.numpy_emit import compile_numpy
+from ..base import Array, Number, Reduction
+from .dtypes import F32, WIDER, wide
+from .optimizers import Optimizers
+from .rows import Rows
+
+_INT64 = np.dtype(np.int64)
+_NONE: frozenset[str] = frozenset()
+
+_COMBINE: dict[str, np.ufunc] = {
+    "sum": np.add,
+    "prod": np.multiply,
+    "max": np.maximum,
+    "min": np.minimum,
+    "any": np.logical_or,
+    "all": np.logical_and,
+}
+_SUMS = (np.add, np.multiply)
+
+
+class CpuBackend(Rows, Optimizers):
+    """NumPy on the host."""
+
+    device = Device("cpu")
+    xp = np
+    array_type = np.ndarray
+
+    def from_host(self, array: np.ndarray) -> Array:
+        return np.array(array)
+
+    def to_host(self, array: Array) -> np.ndarray:
+        return array
+
+    def synchronize(self) -> None:
+        pass
+
+    def full(self, shape: tuple[int, ...], value: Number, dtype: np.dtype) -> Array:
+        out = np.empty(shape, dtype)  # np.full does the same in twice the time
+        out.fill(value)
+        return out
+
+    def broadcast(self, array: Array, shape: tuple[int, ...]) -> Array:
+        if array.size == 1:  # the gradient of a full reduction; ten times faster than np.broadcast_to
+            return np.ndarray(shape, array.dtype, array, 0, (0,) * len(shape))
+        out = np.broadcast_to(array, shape)
+        out.flags.writeable = array.flags.writeable  # parts that repeat nothing may be changed in place
+        return out
+
+    # -- fused kernels
+    def elementwise(
+        self,
+        program: Program,
+        inputs: Sequence[Array | Number],
+        compute: np.dtype,
+        out_dtypes: Sequence[np.dtype],
+        shape: tuple[int, ...],
+    ) -> list[Array]:
+        results = self._evaluate(program, inputs, compute, shape)
+        outs = []
+        for value, dtype in zip(results, out_dtypes):
+            if value.__class__ is not np.ndarray or value.dtype is not dtype:
+                value = np.asarray(value, dtype)
+            if value.shape != shape:
+                value = np.broadcast_to(value, shape).copy()
+            elif program.operations < len(results) and any(value is i for i in inputs):
+                value = value.copy()  # an output that is an input
+            outs.append(value)
+        return outs
+
+    def _evaluate(
+        self, program: Program, inputs: Sequence[Array | Number], compute: np.dtype, shape: tuple[int, ...]
+    ) -> tuple[Any, ...]:
+        # Half precision is rounded once, at the end, not after every operator.
+        work = wide(compute)
+        scalars: list[str] | None = None
+        values = list(inputs)
+        for position, value in enumerate(inputs):
+            if value.__class__ is not np.ndarray:
+                scalars = scalars or []
+                scalars.append(program.inputs[position])
+            elif value.dtype is not work and (value.dtype.kind != "b" or program.promotes(program.inputs[position])):
+                values[position] = value.astype(work)
+        function = compile_numpy(program, frozenset(scalars) if scalars else _NONE)
+        if work.kind in "iu":
+            try:
+                with np.errstate(divide="raise"):
+                    result = function(*values)
+            except FloatingPointError:
+                raise ZeroDivisionError("ZeroDivisionError: integer division or modulo by zero") from None
+        else:
+            result = function(*values, shape) if program.random else function(*values)
+        return result if result.__class__ is tuple else (result,)
+
+    def reduce(
+        self,
+        reduction: Reduction,
+        inputs: Sequence[Array | Number],
+        compute: np.dtype,
+        out_dtype: np.dtype,
+        shape: tuple[int, ...],
+        axes: tuple[int, ...],
+        keepdims: bool,
+        parameters: dict[str, Number] | None = None,
+    ) -> Array:
+        ufunc: Any = _COMBINE[reduction.combine]
+        work = wide(compute)
+        mapped: Any = inputs[0]
+        if reduction.map.operations:
+            mapped = np.asarray(self._evaluate(reduction.map, inputs, work, shape)[0])
+            if mapped.shape != shape:
+                mapped = np.broadcast_to(mapped, shape)
+        acc = ufunc.reduce(mapped, axes, work if ufunc in _SUMS else None, None, keepdims)
+        if reduction.finish is not None:
+            count = 1
+            for axis in axes:
+                count *= shape[axis]
+            values = {"acc": acc, "count": count, **(parameters or {})}
+            names = reduction.finish.inputs
+            acc = compile_numpy(reduction.finish, frozenset(names) - {"acc"})(*(values[n] for n in names))
+        if acc.__class__ is np.ndarray and acc.dtype is out_dtype:
+            return acc
+        return np.asarray(acc, out_dtype)
+
+    def arg_reduce(self, x: Array, axis: int, which: str) -> tuple[Array, Array]:
+        index = (np.argmax if which == "max" else np.argmin)(x, axis=axis, keepdims=True)
+        values = np.take_along_axis(x, index, axis)
+        return np.asarray(np.squeeze(values, axis)), np.asarray(np.squeeze(index, axis), _INT64)
+
+    # -- linear algebra
+    def matmul(self, a: Array, b: Array) -> Array:
+        if a.dtype in WIDER:
+            return np.asarray(np.matmul(a.astype(F32), b.astype(F32)), a.dtype)
+        return np.asarray(np.matmul(a, b))
+
+    def column_sum(self, x: Array) -> Array:
+        return np.add.reduce(x, 0, wide(x.dtype)).astype(x.dtype, copy=False)
+
+    def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        if x.dtype in WIDER:
+            out = np.matmul(x.astype(F32), weight.astype(F32).T)
+            return (out if bias is None else out + bias.astype(F32)).astype(x.dtype)
+        out = np.matmul(x, weight.T)
+        if bias is not None:
+            out += bias
+        return out
+
+    # -- indexing
+    def check_index(self, op: str, index: Array, size: int, dim: int) -> None:
+        if index.size and (index.min() < -size or index.max() >= size):
+            bad = index[(index < -size) | (index >= size)].flat[0]
+            raise IndexError(f"{op}(): index {bad} is out of bounds for dimension {dim} with size {size}")
+
+    def index_add(self, target: Array, key: Any, values: Array) -> None:
+        np.add.at(target, key, values)
+
+    # -- random numbers
+    @staticmethod
+    def _generator(seed: int, offset: int) -> np.random.Generator:
+        return np.random.Generator(np.random.Philox(key=seed & (2**64 - 1), counter=[0, offset, 0, 0]))
+
+    def uniform(self, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:
+        draw: Any = np.float64 if dtype == np.float64 else np.float32
+        values = self._generator(seed, offset).random(shape, draw)
+        if dtype in WIDER:  # so few bits that rounding to 16 never makes a 1 of them
+            steps = 2.0 ** (ml_dtypes.finfo(dtype).nmant + 1)
+            values = np.floor(values * steps) / steps
+        return np.asarray(values, dtype)
+
+    def normal(self, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:
+        draw: Any = np.float64 if dtype == np.float64 else np.float32
+        return np.asarray(self._generator(seed, offset).standard_normal(shape, draw), dtype)
+
+    def integers(self, low: int, high: int, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:
+        return np.asarray(self._generator(seed, offset).integers(low, high, shape, np.int64), dtype)
+
+    def permutation(self, n: int, dtype: np.dtype, seed: int, offset: int) -> Array:
+        return self._generator(seed, offset).permutation(n).astype(dtype)
