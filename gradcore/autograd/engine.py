@@ -14,6 +14,7 @@ from typing import Any
 
 from .. import dtypes
 from ..backends import backend_of
+from ..backends.cpu.backend import LARGE
 from ..ops.broadcast import broadcastable, sum_to
 from ..ops.convert import to_copy
 from ..ops.shape import clone, view
@@ -90,6 +91,8 @@ def _propagate(
 
     # The latest node found stays out of the heap: along a chain it is the next one anyway.
     following: Node | None = None
+    plain = targets is None and not create_graph
+    arrived = grads.get
     while heap or following is not None:
         if following is None:
             node = heappop(heap)[1]
@@ -101,6 +104,38 @@ def _propagate(
         g = grads.pop(node)
         if owned:
             owned.discard(node)
+        if plain and node.fits:  # most nodes: what follows, without what does not concern them
+            saved = node.saved
+            if saved is None:
+                raise RuntimeError(FREED)
+            if last_change[0] < node.sequence:
+                _check_versions(node)
+            results = node.plan.direct(g, *saved)  # type: ignore[misc]
+            if saved and not retain_graph:
+                node.saved = None
+            for edge, r in zip(node.edges, results):
+                if edge is None:
+                    continue
+                total = arrived(edge)
+                if total is None:
+                    if edge.__class__ is Node:
+                        if edge.info is not None and edge.info.outputs is not None:
+                            _arrive(grads, heap, owned, edge, 0, r, False)
+                            continue
+                        if following is None:
+                            following = edge
+                        else:
+                            heappush(heap, (edge.sequence, edge))
+                    grads[edge] = r
+                elif edge in owned:
+                    total += r
+                elif total.__class__ is list:
+                    _arrive(grads, heap, owned, edge, 0, r, False)
+                else:
+                    grads[edge] = total = total.copy()
+                    total += r
+                    owned.add(edge)
+            continue
         info = node.info
         if node.extra is not None:
             g = _run_hooks(node, g, create_graph)
@@ -116,11 +151,9 @@ def _propagate(
         if last_change[0] < node.sequence:  # something was changed in place after this was recorded
             _check_versions(node)
         plan = node.plan
-        fits = node.fits
         if create_graph:
-            fits = False
             results = _recorded(node, g)
-        elif fits or (info is None and plan.direct is not None and node.shape):
+        elif info is None and plan.direct is not None and node.shape and g.size < LARGE:
             # (NumPy makes scalars of zero-dimensional arrays: those take the longer way.)
             results = plan.direct(g, *saved)  # type: ignore[misc]
         else:
@@ -139,12 +172,11 @@ def _propagate(
                     shape, dtype, _ = edge.info.outputs[index]
                     _arrive(grads, heap, owned, edge, index, _fit(r, shape, dtype, node, position), create_graph)
                     continue
-            if not fits:
-                shape, dtype = (edge.shape, edge.dtype) if edge.__class__ is Node else _described(edge._array)
-                a = r._array if create_graph else r
-                if a.shape != shape or a.dtype is not dtype:
-                    r = _fit(r, shape, dtype, node, position)
-            total = grads.get(edge)
+            shape, dtype = (edge.shape, edge.dtype) if edge.__class__ is Node else _described(edge._array)
+            a = r._array if create_graph else r
+            if a.shape != shape or a.dtype is not dtype:
+                r = _fit(r, shape, dtype, node, position)
+            total = arrived(edge)
             if total is None:
                 grads[edge] = r
                 if edge.__class__ is Node:

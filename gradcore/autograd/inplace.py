@@ -128,7 +128,7 @@ def apply_inplace(op: Op, inputs: Sequence[Any], attrs: Attrs, write: Callable[[
             for i in plan.inputs
             if isinstance(inputs[i], Variable) and target.shares_memory(inputs[i])
         }
-        node = record(plan, inputs, (target._array,), attrs, kept)
+        node = record(plan, inputs, needs, (target._array,), attrs, kept)
     if write is None:
         target._array[...] = result
     else:
@@ -153,7 +153,7 @@ def rebase(target: Variable, node: Node, index: int = 0) -> None:
         return
     needs = (base._requires_grad, True)
     plan = copy_slices.plan(needs, None)
-    fresh = record(plan, (base, None), (base._array,), {"chain": target._chain})
+    fresh = record(plan, (base, None), (False, False), (base._array,), {"chain": target._chain})
     fresh.edges = (edge_of(base) if base._requires_grad else None, node)
     assert fresh.info is not None
     fresh.info.indices = (base._index, index) if base._index or index else None

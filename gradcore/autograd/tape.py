@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import Array, backend_of, cpu, is_array
+from ..backends import Array, backend_of, cpu
+from ..backends.cpu.backend import LARGE
 from ..expr import Program
 from ..expr.numpy_emit import compile_numpy
 from ..ops.convert import to_copy
 from ..ops.core import Attrs, MixedDevices, Op, Plan
 from ..ops.elementwise import Elementwise
 from .grad_mode import enable_grad, mode
-from .variable import Edge, Info, Node, Variable, describe, next_sequence
+from .variable import Edge, Info, Node, Spec, Variable, bare, describe, next_sequence, spec_of
 
 # Set by gradcore.tensor: the class of results.
 _tensor: type[Variable] = Variable
@@ -29,9 +30,7 @@ def set_tensor_type(cls: type[Variable]) -> None:
 
 def wrap(array: Array) -> Any:
     """A tensor around `array`, without history."""
-    out = object.__new__(_tensor)
-    out._array = array
-    return out
+    return bare(_tensor, array)
 
 
 def node_of(t: Variable) -> Node | None:
@@ -70,6 +69,7 @@ def edge_of(t: Variable) -> Edge:
 def record(
     plan: Plan,
     inputs: Sequence[Any],
+    needs: Sequence[bool],
     outputs: Sequence[Array],
     attrs: Attrs,
     saved_arrays: dict[int, Array] | None = None,
@@ -78,16 +78,15 @@ def record(
     node = Node()
     node.plan = plan
     node.fits = False
-    node.extra = None
+    node.extra = indices = None
     edges: list[Edge] = []
-    indices: list[int] = []
-    for t in inputs:
-        if isinstance(t, Variable) and (t._requires_grad or (t._base is not None and wants_grad(t))):
+    for t, need in zip(inputs, needs):
+        if need:
             edges.append((t._node or t) if t._base is None else edge_of(t))
-            indices.append(t._index)
+            if t._index:
+                indices = tuple([t._index if need else 0 for t, need in zip(inputs, needs)])
         else:
             edges.append(None)
-            indices.append(0)
     node.edges = tuple(edges)
     saved: list[Any] = []
     counters: list[Any] = []
@@ -98,7 +97,7 @@ def record(
             counters.append([0, 0])
         elif isinstance(t, Variable):
             saved.append(t._array)
-            counters.append(t.counter())
+            counters.append(t._counter or t.counter())
         else:
             saved.append(t)
             counters.append(None)
@@ -107,18 +106,12 @@ def record(
         counters.append([0, 0])
     node.saved = tuple(saved)
     node.counters = tuple(counters)
-    meta = None
-    if plan.meta:
-        meta = tuple(
-            [describe(t._array) if isinstance(t, Variable) else describe(t) if is_array(t) else None for t in inputs]
-        )
-    node.info = Info(
-        attrs,
-        tuple(indices) if any(indices) else None,
-        meta,
-        tuple(map(describe, outputs)) if len(outputs) > 1 else None,
+    meta = (
+        None if plan.describe is None else plan.describe([t._array if isinstance(t, Variable) else t for t in inputs])
     )
-    node.shape, node.dtype = outputs[0].shape, outputs[0].dtype
+    node.info = Info(attrs, indices, meta, tuple(map(describe, outputs)) if len(outputs) > 1 else None)
+    first = outputs[0]
+    node.shape, node.dtype = first.shape, first.dtype
     node.sequence = next_sequence()
     return node
 
@@ -141,28 +134,40 @@ def apply(op: Op, inputs: Sequence[Any], attrs: Attrs) -> Any:
         if moved is None:
             raise
         return apply(op, moved, attrs)
+    if out.__class__ is tuple:
+        return _several(op, inputs, arrays, needs, attrs, out)
     if op.view is None and out is arrays[0]:
         return inputs[0]
-    several = out.__class__ is tuple
-    results = out if several else (out,)
-    tensors = [wrap(r) for r in results]
+    tensor = bare(_tensor, out)
+    if op.view is not False:
+        _mark_views(op, inputs[0], arrays[0], (tensor,), attrs)
+    if True in needs and mode.enabled and out.dtype.kind in "fV":
+        plan = op.plan(tuple(needs), op.plan_key(arrays, attrs))
+        tensor._node = node = record(plan, inputs, needs, (out,), attrs)
+        tensor._requires_grad = True
+        if plan.outputs:  # the saved result shares the counter of the tensor it is
+            tensor._counter = node.counters[-1]
+    return tensor
+
+
+def _several(
+    op: Op, inputs: Sequence[Any], arrays: Sequence[Any], needs: Sequence[bool], attrs: Attrs, results: Sequence[Array]
+) -> tuple[Any, ...]:
+    """The tensors of an op with several results, recorded if a gradient is wanted."""
+    tensors = tuple([wrap(r) for r in results])
     if op.view is not False:
         _mark_views(op, inputs[0], arrays[0], tensors, attrs)
     if True in needs and mode.enabled:
         differentiable = [r.dtype.kind in "fV" for r in results]
         if True in differentiable:
             plan = op.plan(tuple(needs), op.plan_key(arrays, attrs))
-            node = record(plan, inputs, results, attrs)
+            node = record(plan, inputs, needs, results, attrs)
             for i, t in enumerate(tensors):
                 if differentiable[i]:
-                    t._node = node
-                    t._requires_grad = True
-                    if i:
-                        t._index = i
-            # The saved results share the counters of the tensors they are.
+                    t._node, t._index, t._requires_grad = node, i, True
             for k, position in enumerate(plan.outputs, len(plan.inputs)):
                 tensors[position]._counter = node.counters[k]
-    return tuple(tensors) if several else tensors[0]
+    return tensors
 
 
 def scalars_moved(op: Op, inputs: Sequence[Any]) -> Sequence[Any] | None:
@@ -179,7 +184,7 @@ def scalars_moved(op: Op, inputs: Sequence[Any]) -> Sequence[Any] | None:
     ]
 
 
-def _mark_views(op: Op, source: Any, array: Array, tensors: list[Any], attrs: Attrs) -> None:
+def _mark_views(op: Op, source: Any, array: Array, tensors: Sequence[Any], attrs: Attrs) -> None:
     if not isinstance(source, Variable):
         return
     for i, t in enumerate(tensors):
@@ -208,9 +213,8 @@ def _shares(a: Array, b: Array) -> bool:
     return a is b or (a.base is not None and (a.base is b or a.base is b.base))
 
 
-# ---------------------------------------------------------------- the fast path: elementwise ops on the CPU
+# ---------------------------------------------------------------- the short way: elementwise ops on the CPU
 _OPERAND = object()
-_F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
 _ndarray = np.ndarray
 _asarray = np.asarray
 
@@ -219,7 +223,7 @@ _asarray = np.asarray
 def elementwise_function(op: Elementwise) -> Callable[..., Any] | None:
     """`op` as a plain Python function of its one or two inputs; None if it has no such form.
 
-    float32 and float64 CPU tensors of one dtype, which need no promotion, take a short way: the generated NumPy
+    Small float32 and float64 CPU tensors of one dtype, which need no promotion, take a short way: the generated NumPy
     function is called directly. Everything else goes through `apply`, with the same results.
     """
     if any(n in op.static for n in op.inputs) or len(op.inputs) not in (1, 2):
@@ -246,17 +250,23 @@ def _unary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Callab
     new = object.__new__
 
     def function(input: Any) -> Any:
-        if not isinstance(input, Variable):
+        try:
+            spec = input._spec
+        except AttributeError:
             return general(input)
         x = input._array
-        dtype = x.dtype
-        if not (dtype is _F32 or dtype is _F64) or x.__class__ is not _ndarray:
-            return general(input)
+        if spec is None:
+            spec = input._spec = spec_of(x)
+            if spec is None:
+                return general(input)
         r = forward(x)
         if r.__class__ is not _ndarray:
             r = _asarray(r)
         out = new(_tensor)
         out._array = r
+        out._spec = spec if differentiable else None
+        out._base = out._counter = None
+        out._index = 0
         if (
             (input._requires_grad or (input._base is not None and wants_grad(input)))
             and differentiable
@@ -266,7 +276,11 @@ def _unary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Callab
             out._node = node = Node()
             node.plan = plan
             node.edges = ((input._node or input) if input._base is None else edge_of(input),)
-            node.info = Info(_NO_ATTRS, (input._index,)) if input._index else None
+            node.fits = direct and spec.direct
+            node.info = None
+            if input._index:
+                node.info = Info(_NO_ATTRS, (input._index,))
+                node.fits = False
             if save_input:
                 counter = input._counter
                 if counter is None:
@@ -282,10 +296,11 @@ def _unary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Callab
             else:
                 node.saved = node.counters = ()
             node.extra = None
-            node.shape = shape = r.shape
-            node.fits = direct and shape != ()
-            node.dtype = dtype
+            node.shape, node.dtype = spec.shape, spec.dtype
             node.sequence = next_sequence()
+        else:
+            out._requires_grad = False
+            out._node = None
         return out
 
     return function
@@ -296,11 +311,11 @@ def _binary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Calla
     forward_number = compile_numpy(program, frozenset(op.inputs[1:]))
     differentiable = program.output_kind(0) != "bool"
 
-    def kept(needs: tuple[bool, bool], number: bool) -> tuple[Plan, bool, bool, bool]:
+    def kept(needs: tuple[bool, bool], number: bool) -> tuple[Plan, bool, bool, bool, bool]:
         plan = op.plan(needs, (static, (False, number)))
-        return plan, 0 in plan.inputs, 1 in plan.inputs, bool(plan.outputs)
+        return plan, 0 in plan.inputs, 1 in plan.inputs, bool(plan.outputs), plan.direct is not None
 
-    # By which of the two want a gradient: the plan, and which values it keeps.
+    # By which of the two want a gradient: the plan, which values it keeps, and whether there is a short way back.
     plans: Any = ((None, None), (None, None))
     if differentiable:
         plans = ((None, kept((False, True), False)), (kept((True, False), False), kept((True, True), False)))
@@ -309,63 +324,85 @@ def _binary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Calla
     new = object.__new__
 
     def function(input: Any, other: Any) -> Any:
-        if not isinstance(input, Variable):
+        try:
+            spec = input._spec
+        except AttributeError:
             return general(input, other)
         x = input._array
-        dtype = x.dtype
-        if not (dtype is _F32 or dtype is _F64) or x.__class__ is not _ndarray:
-            return general(input, other)
-        if isinstance(other, Variable):
-            y = other._array
-            if dtype is not y.dtype or y.__class__ is not _ndarray:
+        if spec is None:
+            spec = input._spec = spec_of(x)
+            if spec is None:
                 return general(input, other)
-            try:
+        fits = spec.direct
+        if other.__class__ is _tensor or isinstance(other, Variable):
+            y = other._array
+            theirs = other._spec
+            if theirs is not spec:
+                if theirs is None:
+                    theirs = other._spec = spec_of(y)
+                    if theirs is None:
+                        return general(input, other)
+                if theirs.dtype is not spec.dtype:
+                    return general(input, other)
+                try:
+                    r = forward(x, y)
+                except ValueError:
+                    return general(input, other)  # which says what is wrong with the shapes
+                if r.__class__ is not _ndarray:
+                    r = _asarray(r)
+                fits = fits and spec.shape == theirs.shape
+                spec = Spec(r.shape, spec.dtype) if r.size >= LARGE else spec_of(r)
+            else:
                 r = forward(x, y)
-            except ValueError:
-                return general(input, other)  # which says what is wrong with the shapes
+                if r.__class__ is not _ndarray:
+                    r = _asarray(r)
             ra = input._requires_grad or (input._base is not None and wants_grad(input))
             rb = other._requires_grad or (other._base is not None and wants_grad(other))
             choice = plans[ra][rb]
         elif other.__class__ is float or other.__class__ is int:
             y = other
             r = forward_number(x, other)
+            if r.__class__ is not _ndarray:
+                r = _asarray(r)
             ra, rb = input._requires_grad or (input._base is not None and wants_grad(input)), False
             choice = plan_number
         else:
             return general(input, other)
-        if r.__class__ is not _ndarray:
-            r = _asarray(r)
         out = new(_tensor)
         out._array = r
+        out._spec = spec if differentiable else None
+        out._base = out._counter = None
+        out._index = 0
         if (ra or rb) and differentiable and mode.enabled:
             out._requires_grad = True
             out._node = node = Node()
-            node.plan, keep_x, keep_y, keep_r = choice
-            edge_x = edge_y = None
+            node.plan, keep_x, keep_y, keep_r, direct = choice
+            node.fits = fits and direct
+            edge_x = edge_y = node.info = None
             if ra:
                 edge_x = (input._node or input) if input._base is None else edge_of(input)
             if rb:
                 edge_y = (other._node or other) if other._base is None else edge_of(other)
             node.edges = (edge_x, edge_y)
-            node.info = None
             if (ra and input._index) or (rb and other._index):
                 node.info = Info(_NO_ATTRS, (input._index, other._index if rb else 0))
-            counter_x = counter_y = None
+                node.fits = False
             if keep_x:
                 counter_x = input._counter
                 if counter_x is None:
                     counter_x = input._counter = [0, 0]
-            if keep_y and y is not other:
-                counter_y = other._counter
-                if counter_y is None:
-                    counter_y = other._counter = [0, 0]
-            if keep_x:
-                if keep_y:
+            if keep_y:
+                counter_y = None
+                if y is not other:
+                    counter_y = other._counter
+                    if counter_y is None:
+                        counter_y = other._counter = [0, 0]
+                if keep_x:
                     node.saved, node.counters = (x, y), (counter_x, counter_y)
                 else:
-                    node.saved, node.counters = (x,), (counter_x,)
-            elif keep_y:
-                node.saved, node.counters = (y,), (counter_y,)
+                    node.saved, node.counters = (y,), (counter_y,)
+            elif keep_x:
+                node.saved, node.counters = (x,), (counter_x,)
             else:
                 node.saved = node.counters = ()
             if keep_r:
@@ -373,10 +410,11 @@ def _binary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Calla
                 node.saved += (r,)
                 node.counters += (counter,)
             node.extra = None
-            node.shape = shape = r.shape
-            node.fits = (y is other or x.shape == y.shape) and shape != () and node.plan.direct is not None
-            node.dtype = dtype
+            node.shape, node.dtype = spec.shape, spec.dtype
             node.sequence = next_sequence()
+        else:
+            out._requires_grad = False
+            out._node = None
         return out
 
     return function

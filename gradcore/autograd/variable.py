@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 from typing import Any, Union
 
+import numpy as np
+
 from ..backends import Array, backend_of
+from ..backends.cpu.backend import LARGE
 from ..ops.core import Attrs, Plan
 
 # One clock for recording and for changing in place: what was saved is stale if it was changed later than its node.
@@ -27,24 +30,61 @@ def bump(counter: Counter) -> None:
     counter.append(now)
 
 
+class Spec:
+    """The shape and dtype of an array that takes the short way; equal ones are mostly one object."""
+
+    __slots__ = ("direct", "dtype", "shape")
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any):
+        self.shape, self.dtype = shape, dtype
+        # NumPy makes scalars of zero-dimensional arrays: their gradients take the longer way.
+        self.direct = shape != ()
+
+
+_KNOWN: dict[Any, dict[tuple[int, ...], Spec]] = {np.dtype(np.float32): {}, np.dtype(np.float64): {}}
+_MOST_KNOWN = 4096
+_F32, _F64 = _KNOWN
+
+
+def spec_of(array: Array) -> Spec | None:
+    """The spec of an array that takes the short way: a small NumPy array of float32 or float64. None for others."""
+    if array.__class__ is not np.ndarray or array.size >= LARGE:
+        return None
+    dtype = array.dtype
+    if dtype is not _F32 and dtype is not _F64:
+        return None
+    known = _KNOWN[dtype]
+    shape = array.shape
+    found = known.get(shape)
+    if found is None:
+        if len(known) >= _MOST_KNOWN:
+            known.clear()
+        found = known[shape] = Spec(shape, dtype)
+    return found
+
+
 class Variable:
     """An array and its place in the graph; `Tensor` adds everything a user sees.
 
-    The attributes below are defaults of the class: an instance stores only what differs, which keeps a plain result
-    small and cheap to make.
+    What every operation reads is a slot, set by whoever makes an instance (`bare`, and the short ways in `tape`). The
+    rest are defaults of the class: an instance stores only what differs.
     """
 
+    __slots__ = ("_array", "_base", "_counter", "_index", "_node", "_requires_grad", "_spec")
+
     _array: Array
-    _requires_grad: bool = False
+    # Of the array, if it takes the short way; None: not known yet, or it does not.
+    _spec: Spec | None
+    _requires_grad: bool
     # The node that made it (None: a leaf), and which of the node's results it is.
-    _node: Node | None = None
-    _index: int = 0
-    _grad: Any = None
+    _node: Node | None
+    _index: int
     # How often, and when, the memory was changed in place; shared by all views of it. Made when first needed.
-    _counter: Counter | None = None
+    _counter: Counter | None
     # A view: its base, the ops (with attributes and the result's index) that lead from the base to it, and the base's
     # version that `_node` belongs to.
-    _base: Variable | None = None
+    _base: Variable | None
+    _grad: Any = None
     _chain: tuple[tuple[Any, Attrs, int], ...] = ()
     _seen: int = 0
     # A view whose base cannot learn of changes made through it: why, as the error says when one is tried.
@@ -71,10 +111,18 @@ class Variable:
             reference = old.extra.retained.get(self._index)
             if reference is not None and reference() is self:
                 del old.extra.retained[self._index]
-                if node.extra is None:
-                    node.extra = Extra()
-                node.extra.retained[index] = reference
+                node.more().retained[index] = reference
         self._node, self._index, self._requires_grad = node, index, True
+
+
+def bare(cls: type[Variable], array: Array) -> Any:
+    """A `cls` around `array`, without history."""
+    out = object.__new__(cls)
+    out._array = array
+    out._spec = out._node = out._counter = out._base = None
+    out._requires_grad = False
+    out._index = 0
+    return out
 
 
 Edge = Union["Node", Variable, None]
@@ -133,7 +181,7 @@ class Node:
     dtype: Any
     info: Info | None
     extra: Extra | None
-    # The plan's short way applies, and its gradients have the shapes and dtypes of the inputs.
+    # The plan's short way applies, its gradients have the shapes and dtypes of the inputs, and there are no hooks.
     fits: bool
     # When it was recorded, on the clock above.
     sequence: int
@@ -145,6 +193,13 @@ class Node:
     @property
     def outputs(self) -> tuple[tuple[tuple[int, ...], Any, Any], ...] | None:
         return self.info.outputs if self.info is not None else None
+
+    def more(self) -> Extra:
+        """`extra`, made on first use."""
+        if self.extra is None:
+            self.extra = Extra()
+            self.fits = False
+        return self.extra
 
     def index_of(self, position: int) -> int:
         """Which result of its node the input at `position` was."""

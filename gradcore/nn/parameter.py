@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..autograd.variable import bare
 from ..tensor.creation import empty
 from ..tensor.tensor import Tensor
 
@@ -56,7 +57,6 @@ class Buffer(Tensor):
 def _own(cls: type[Tensor], data: Any) -> Any:
     if not isinstance(data, Tensor):
         raise TypeError(f"{cls.__name__}(): argument 'data' must be Tensor, not {type(data).__name__}")
-    self = object.__new__(cls)
-    self._array = data._array
+    self = bare(cls, data._array)
     self._counter = data.counter()
     return self

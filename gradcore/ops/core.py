@@ -26,10 +26,11 @@ class Plan:
     """How to differentiate one op for one pattern of wanted gradients: what to keep, and what to do with it.
 
     `inputs` and `outputs` are the positions of the values to keep; `backward(grads, saved, attrs, meta)` returns one
-    gradient (or None) for each input of the op. `meta` are the inputs' (shape, dtype, device), for rules that ask.
+    gradient (or None) for each input of the op. `meta`, for rules that ask, is what `describe(inputs)` made of the
+    arrays: of each input its shape, dtype and device, as far as they are asked for.
     """
 
-    __slots__ = ("backward", "direct", "inputs", "meta", "op", "outputs")
+    __slots__ = ("backward", "describe", "direct", "inputs", "op", "outputs")
 
     def __init__(
         self,
@@ -37,10 +38,10 @@ class Plan:
         inputs: tuple[int, ...],
         outputs: tuple[int, ...],
         backward: Callable[..., Sequence[Any]],
-        meta: bool = False,
+        describe: Callable[[Sequence[Any]], Any] | None = None,
         direct: Callable[..., Any] | None = None,
     ):
-        self.op, self.inputs, self.outputs, self.backward, self.meta = op, inputs, outputs, backward, meta
+        self.op, self.inputs, self.outputs, self.backward, self.describe = op, inputs, outputs, backward, describe
         # For elementwise ops on the CPU: the generated function itself, called with the gradient and the saved values.
         self.direct = direct
 
@@ -228,14 +229,16 @@ class ArrayOp(Op):
         outputs = tuple(int(n[6:] or 0) for n in results)
 
         # Generated: where each of a rule's parameters is found is settled here, not at every backward pass.
-        scope: dict[str, Any] = {"needs": needs, "nothing": (None, None, None)}
+        scope: dict[str, Any] = {"needs": needs}
         places = {"g": "gs[0]", "gs": "gs", "needs": "needs"}
         places.update({self.inputs[p]: f"saved[{k}]" for k, p in enumerate(kept)})
         places.update({n: f"saved[{k}]" for k, n in enumerate(results, len(kept))})
+        described = []
         for i, n in enumerate(self.inputs):
-            for field, suffix in enumerate(("shape", "dtype", "device")):
-                each = f"tuple([m[{field}] for m in meta])"
-                places[f"{n}_{suffix}"] = each if self.variadic else f"(meta[{i}] or nothing)[{field}]"
+            asked = [f"{n}_{field}" in names for field in _FIELDS]
+            described.append(asked)
+            for k, field in enumerate(_FIELDS):
+                places[f"{n}_{field}"] = f"tuple([m[{k}] for m in meta])" if self.variadic else f"meta[{i}][{k}]"
         for n in self.parameters:
             if n not in self.inputs:
                 scope[f"default_{n}"] = self.defaults.get(n)
@@ -251,7 +254,27 @@ class ArrayOp(Op):
             )
         result = calls[0] if joint is not None else f"({', '.join(calls)},)"
         exec(f"def backward(gs, saved, attrs, meta):\n    return {result}\n", scope)
-        return Plan(self, kept, outputs, scope["backward"], meta=any("meta" in c for c in calls))
+        describe = _describer(described, self.variadic) if "meta" in result else None
+        return Plan(self, kept, outputs, scope["backward"], describe)
+
+
+_FIELDS = {"shape": "{0}.shape", "dtype": "{0}.dtype", "device": "backend_of({0}).device"}
+_NOTHING = (None,) * len(_FIELDS)
+
+
+def _describer(asked: Sequence[Sequence[bool]], variadic: bool) -> Callable[[Sequence[Any]], Any]:
+    """A generated function from an op's inputs to what is `asked` of each: its shape, dtype and device."""
+
+    def text(array: str, wanted: Sequence[bool]) -> str:
+        fields = [t.format(array) if w else "None" for t, w in zip(_FIELDS.values(), wanted)]
+        return f"({', '.join(fields)}) if is_array({array}) else nothing" if True in wanted else "nothing"
+
+    each = [text(f"arrays[{i}]", wanted) for i, wanted in enumerate(asked)]
+    whole = f"tuple([{text('a', asked[0])} for a in arrays])" if variadic else f"({', '.join(each)},)"
+    found: Callable[[Sequence[Any]], Any] = eval(
+        f"lambda arrays: {whole}", {"backend_of": backend_of, "is_array": is_array, "nothing": _NOTHING}
+    )
+    return found
 
 
 def array_op(

@@ -17,7 +17,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd import api
 from ..autograd.tape import apply, node_of, set_tensor_type, wants_grad, wrap
-from ..autograd.variable import Extra, Variable
+from ..autograd.variable import Extra, Variable, bare
 from ..backends import backend_for, backend_of
 from ..devices import device as Device
 from ..ops.convert import to_copy
@@ -73,9 +73,7 @@ class Tensor(TensorMethods):
             made = zeros(*args)
         else:
             made = tensor(*args, dtype=dtypes.get_default_dtype())
-        self = object.__new__(cls)
-        self._array = made._array
-        return self
+        return bare(cls, made._array)
 
     @classmethod
     def __gradcore_op__(cls, op: Any, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
@@ -278,7 +276,7 @@ class Tensor(TensorMethods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
-        self._array = value._array
+        self._array, self._spec = value._array, None
 
     def retain_grad(self) -> None:
         """Fill `.grad` of this tensor too, which is not a leaf."""
@@ -298,9 +296,7 @@ class Tensor(TensorMethods):
     def _extra(self) -> Extra:
         node = node_of(self)
         assert node is not None
-        if node.extra is None:
-            node.extra = Extra()
-        return node.extra
+        return node.more()
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call `hook(grad)` when the gradient of this tensor is computed; what it returns replaces the gradient."""
@@ -424,8 +420,7 @@ class Tensor(TensorMethods):
             )
         if id(self) in memo:
             return memo[id(self)]
-        out = object.__new__(type(self))
-        out._array = backend_of(self._array).copy(self._array)
+        out = bare(type(self), backend_of(self._array).copy(self._array))
         memo[id(self)] = out
         if self._requires_grad:
             out._requires_grad = True
@@ -499,8 +494,7 @@ def _register(hooks: dict[int, Any], hook: Any) -> RemovableHandle:
 
 
 def _rebuild(cls: Any, host: np.ndarray, device: str, requires_grad: bool) -> Tensor:
-    out = object.__new__(cls)
-    out._array = backend_for(Device(device)).from_host(host)
+    out = bare(cls, backend_for(Device(device)).from_host(host))
     if requires_grad:
         out._requires_grad = True
     return out
