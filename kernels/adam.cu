@@ -48,7 +48,7 @@ struct Update {
 
 // `weight_decay` is what is added to the gradient, `shrink` what the parameter is multiplied by: one of them has no
 // effect.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 1)
     adam(const unsigned long long *__restrict__ addresses, const long long *__restrict__ chunks, const int tensors,
          const A step_size, const A rate1, const A beta2, const A rate2, const A root, const A eps,
          const A weight_decay, const A shrink, const A sign) {

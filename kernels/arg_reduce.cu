@@ -58,15 +58,15 @@ struct Finish {
   }
 };
 
-extern "C" __global__ void __launch_bounds__(256) arg_reduce(const T *x, T *values, long long *positions,
-                                                             const gc::Layout<KEPT, 1, Index> kept,
-                                                             const gc::Layout<1, 1, Index> reduced, const Index outputs,
-                                                             const Index length, const Index chunk, Extreme *partials) {
+extern "C" __global__ void __launch_bounds__(256, 1)
+    arg_reduce(const T *x, T *values, long long *positions, const gc::Layout<KEPT, 1, Index> kept,
+               const gc::Layout<1, 1, Index> reduced, const Index outputs, const Index length, const Index chunk,
+               Extreme *partials) {
   gc::reduce_rows<1, 4>(Map{x}, Finish{values, positions}, kept, reduced, outputs, length, chunk, partials);
 }
 
-extern "C" __global__ void __launch_bounds__(256) arg_reduce_partials(const Extreme *partials, T *values,
-                                                                      long long *positions, const long long outputs,
-                                                                      const int splits) {
+extern "C" __global__ void __launch_bounds__(256, 1)
+    arg_reduce_partials(const Extreme *partials, T *values, long long *positions, const long long outputs,
+                        const int splits) {
   gc::reduce_partials(Finish{values, positions}, partials, outputs, splits);
 }

@@ -16,7 +16,7 @@
 
 __device__ __forceinline__ A class_weight(const W *weight, int c) { return WEIGHTED ? gc::to<A>(weight[c]) : A(1); }
 
-extern "C" __global__ void __launch_bounds__(512)
+extern "C" __global__ void __launch_bounds__(512, 1)
     cross_entropy(const T *__restrict__ logits, const long long *__restrict__ target, const W *__restrict__ weight,
                   T *__restrict__ loss, A *__restrict__ lse, A *__restrict__ row_weight, const long long rows,
                   const int columns, const long long ignore_index, const A smoothing, const unsigned long long op,
@@ -64,7 +64,7 @@ extern "C" __global__ void __launch_bounds__(512)
   }
 }
 
-extern "C" __global__ void __launch_bounds__(512)
+extern "C" __global__ void __launch_bounds__(512, 1)
     cross_entropy_backward(const T *__restrict__ grad, const T *__restrict__ logits,
                            const long long *__restrict__ target, const W *__restrict__ weight,
                            const A *__restrict__ lse, T *__restrict__ dx, const long long rows, const int columns,

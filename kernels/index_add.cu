@@ -11,7 +11,7 @@
 // Bytes moved: the values once, the named rows of the target twice, 16 bytes for each index.
 #include "types.cuh"
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 1)
     index_add(T *__restrict__ target, const T *__restrict__ values, const long long *__restrict__ sorted,
               const long long *__restrict__ order, const long long n, const long long rows, const long long width) {
   const long long head = static_cast<long long>(blockIdx.x) * blockDim.y + threadIdx.y;

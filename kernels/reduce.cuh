@@ -14,6 +14,7 @@
 //
 // Bytes moved: each operand once, each output once; the partials are a few thousand numbers.
 #pragma once
+#include "combine.cuh"
 #include "group.cuh"
 #include "layout.cuh"
 #include "math.cuh"
@@ -22,52 +23,6 @@
 namespace gc {
 
 enum { REDUCE_BLOCK = 256 };
-
-struct Sum {
-  template <class A>
-  static __device__ __forceinline__ A identity() { return A(0); }
-  template <class A>
-  static __device__ __forceinline__ A of(A a, A b) { return A(a + b); }
-  // Integers wrap around: in unsigned arithmetic, where overflow is defined.
-  static __device__ __forceinline__ int of(int a, int b) { return static_cast<unsigned int>(a) + b; }
-  static __device__ __forceinline__ long long of(long long a, long long b) {
-    return static_cast<unsigned long long>(a) + b;
-  }
-};
-struct Prod {
-  template <class A>
-  static __device__ __forceinline__ A identity() { return A(1); }
-  template <class A>
-  static __device__ __forceinline__ A of(A a, A b) { return A(a * b); }
-  static __device__ __forceinline__ int of(int a, int b) { return static_cast<unsigned int>(a) * b; }
-  static __device__ __forceinline__ long long of(long long a, long long b) {
-    return static_cast<unsigned long long>(a) * b;
-  }
-};
-struct Max {
-  template <class A>
-  static __device__ __forceinline__ A identity() { return lowest<A>(); }
-  template <class A>
-  static __device__ __forceinline__ A of(A a, A b) { return maximum(a, b); }
-};
-struct Min {
-  template <class A>
-  static __device__ __forceinline__ A identity() { return highest<A>(); }
-  template <class A>
-  static __device__ __forceinline__ A of(A a, A b) { return minimum(a, b); }
-};
-struct Any {
-  template <class A>
-  static __device__ __forceinline__ A identity() { return false; }
-  template <class A>
-  static __device__ __forceinline__ A of(A a, A b) { return a || b; }
-};
-struct All {
-  template <class A>
-  static __device__ __forceinline__ A identity() { return true; }
-  template <class A>
-  static __device__ __forceinline__ A of(A a, A b) { return a && b; }
-};
 
 template <class Kept, class Index>
 struct ReduceOffsets {

@@ -1,4 +1,4 @@
-// What kernels over the rows of a matrix share: vectors along a row, and the running log-sum-exp.
+// What kernels over the rows of a matrix share: vectors along a row, the running log-sum-exp, the running moments.
 //
 // A block is blockDim.x threads along a row times blockDim.y rows (group.cuh).
 #pragma once
@@ -57,5 +57,45 @@ struct CombineExponentials {
     return Exponentials<A>::of(a, b);
   }
 };
+
+// The mean of `count` numbers and the sum of their squared distances to it, in one pass, without the cancellation of
+// sum(x^2) - sum(x)^2. Not CENTERED, the mean counts as 0. (T. F. Chan, G. H. Golub and R. J. LeVeque, "Updating formulae
+// and a pairwise algorithm for computing sample variances", 1979.)
+template <class A, bool CENTERED>
+struct Moments {
+  A count, mean, squares;
+
+  static __device__ __forceinline__ Moments none() { return Moments{A(0), A(0), A(0)}; }
+
+  template <class T, int N>
+  __device__ __forceinline__ void add(const Vec<T, N> &x) {
+    Moments own = Moments{A(N), A(0), A(0)};
+    if (CENTERED) {
+#pragma unroll
+      for (int k = 0; k < N; k++) own.mean += to<A>(x[k]);
+      own.mean /= A(N);
+    }
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+      const A distance = to<A>(x[k]) - own.mean;
+      own.squares += distance * distance;
+    }
+    *this = of(*this, own);
+  }
+
+  static __device__ __forceinline__ Moments of(const Moments &a, const Moments &b) {
+    const A count = a.count + b.count;
+    A squares = a.squares + b.squares;
+    if (!CENTERED || count == A(0)) return Moments{count, A(0), squares};
+    const A distance = b.mean - a.mean, share = b.count / count;
+    return Moments{count, a.mean + distance * share, squares + distance * (a.count * share) * distance};
+  }
+};
+
+template <class A, bool CENTERED>
+__device__ __forceinline__ Moments<A, CENTERED> shuffle_xor(const Moments<A, CENTERED> &m, int distance) {
+  return Moments<A, CENTERED>{shuffle_xor(m.count, distance), shuffle_xor(m.mean, distance),
+                              shuffle_xor(m.squares, distance)};
+}
 
 }  // namespace gc

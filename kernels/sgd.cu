@@ -40,7 +40,7 @@ struct Update {
   }
 };
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 1)
     sgd(const unsigned long long *__restrict__ addresses, const long long *__restrict__ chunks, const int tensors,
         const A lr, const A momentum, const A keep, const A weight_decay, const A sign, const bool nesterov,
         const bool first) {

@@ -176,6 +176,19 @@ def _cross_entropy(cuda: CudaBackend, make: Inputs) -> Results:
             yield f"{name}, backward", dx
 
 
+def _layer_norm(cuda: CudaBackend, make: Inputs) -> Results:
+    """Layer norm and RMS norm: several rows in a block up to one, rows in registers and longer ones, partial sums."""
+    for dtype, shape in product(FLOATS, ((300, 4), (7, 33), (5, 64), (2, 5000))):
+        x, grad, weight, bias = (make(s, dtype) for s in (shape, shape, shape[1:], shape[1:]))
+        for centered, longest in product((True, False), (None, 0)):
+            name = f"{'layer norm' if centered else 'RMS norm'}, {shape}, {dtype}, longest {longest}"
+            b = bias if centered else None
+            y, mean, rstd = cuda._norms.layer_norm(x, weight, b, 1e-5, x.dtype, centered, longest)
+            gradients = cuda._norms.layer_norm_backward(grad, x, mean, rstd, weight, (True, True, centered), longest)
+            found = {"y": y, "mean": mean, "rstd": rstd, **dict(zip(("dx", "dweight", "dbias"), gradients))}
+            yield from ((f"{name}, {n}", a) for n, a in found.items() if a is not None)
+
+
 _TENSORS = ((3,), (9000,), (5, 7), ())
 
 
@@ -242,6 +255,7 @@ FAMILIES: dict[str, Callable[[CudaBackend, Inputs], Results]] = {
     "arg_reductions": _arg_reductions,
     "softmax": _softmax,
     "cross_entropy": _cross_entropy,
+    "layer_norm": _layer_norm,
     "sgd": _sgd,
     "adam": _adam,
     "random": _random,

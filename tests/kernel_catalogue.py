@@ -292,6 +292,21 @@ def _rows(device: CudaBackend, dtype: np.dtype) -> None:
         device.cross_entropy_backward(each, x, target, weight, lse, -100, smoothing)
 
 
+def _norms(device: CudaBackend, dtype: np.dtype) -> None:
+    """Layer norm and RMS norm with and without parameters, each gradient wanted or not.
+
+    The lengths are those of `_rows`, and some that fill the largest block of the backward kernel.
+    """
+    for columns, centered in product((64, 33, 1001, 2000, 4097, 8192, 200000, 200001), (True, False)):
+        x, each = Array((64, columns), dtype), Array((64,), np.float64 if dtype.itemsize == 8 else np.float32)
+        parameters = [Array((columns,), d) for d in ((dtype, each.dtype) if dtype.itemsize == 2 else (dtype,))]
+        mean = each if centered else None
+        for p in (None, *parameters):
+            device.layer_norm(x, p, p if centered else None, 1e-5, dtype, centered)
+            for needs in ((True, True, centered), (True, False, False), (True, False, True)):
+                device.layer_norm_backward(x, x, mean, each, p, needs)
+
+
 _SGD = {"lr": 0.1, "momentum": 0.9, "dampening": 0.0, "weight_decay": 0.1, "nesterov": True, "maximize": False}
 _ADAM = {"lr": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1, "decoupled": True}
 
@@ -339,6 +354,7 @@ FAMILIES: dict[str, tuple[Callable[[str], list[Source]], tuple[str, ...]]] = {
     "reductions": (_made_by(_reductions), DTYPES),
     "layouts of reductions": (_made_by(_reduction_layouts), DTYPES),
     "rows": (_made_by(_rows), FLOATS),
+    "norms": (_made_by(_norms), FLOATS),
     "optimizers": (_made_by(_optimizers), FLOATS),
     "random": (_made_by(_random), (*FLOATS, "int64")),
     "indexing": (_made_by(_indexing), DTYPES),

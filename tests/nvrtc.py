@@ -1,6 +1,7 @@
 """NVRTC by itself, through ctypes: compiles kernels for any architecture without a driver or a GPU.
 
-Comes with the wheels nvidia-cuda-nvrtc-cu12 and nvidia-cuda-runtime-cu12 (CUDA's headers).
+Comes with the wheels nvidia-cuda-nvrtc-cu12 and nvidia-cuda-runtime-cu12 (CUDA's headers), or, for CUDA 13,
+nvidia-cuda-nvrtc and nvidia-cuda-runtime. `$GRADCORE_NVRTC` (12 or 13) chooses between them.
 """
 
 from __future__ import annotations
@@ -14,51 +15,89 @@ import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
-_LIBRARIES = (("nvidia.cuda_nvrtc", "lib/libnvrtc.so.12"), ("nvidia.cu13", "lib/libnvrtc.so.13"))
-_INCLUDES = (("nvidia.cuda_runtime", "include"), ("nvidia.cu13", "include"))
+
+class _Toolkit(NamedTuple):
+    """Where the wheels of one CUDA put NVRTC and its headers, and how they are installed."""
+
+    package: str
+    library: str
+    headers: str
+    wheels: str
+
+
+_TOOLKITS = {
+    12: _Toolkit(
+        "nvidia.cuda_nvrtc",
+        "lib/libnvrtc.so.12",
+        "nvidia.cuda_runtime",
+        "nvidia-cuda-nvrtc-cu12 nvidia-cuda-runtime-cu12",
+    ),
+    13: _Toolkit(
+        "nvidia.cu13",
+        "lib/libnvrtc.so.13",
+        "nvidia.cu13",
+        "'nvidia-cuda-nvrtc>=13,<14' 'nvidia-cuda-runtime>=13,<14'",
+    ),
+}
 _SPILL = re.compile(r"Function properties for (\S+)\s.*?(\d+) bytes spill stores", re.DOTALL)
-
-
-# ptxas keeps a register or two in memory where that lets one more block run beside the others.
-TOLERATED_SPILL = 16
 
 
 class NvrtcError(Exception):
     """A source that NVRTC refuses, or a kernel that spills registers."""
 
 
-def _locate(candidates: Sequence[tuple[str, str]], marker: str = "") -> Path | None:
-    for module, path in candidates:
-        try:
-            spec = importlib.util.find_spec(module)
-        except ModuleNotFoundError:
-            continue
-        for place in spec.submodule_search_locations or () if spec else ():
-            found = Path(place) / path
-            if (found / marker).exists():
-                return found
-    return None
+def _locate(package: str, path: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(package)
+    except ModuleNotFoundError:
+        return None
+    places = spec.submodule_search_locations or () if spec else ()
+    return next((found for place in places if (found := Path(place) / path).exists()), None)
 
 
-def available() -> bool:
-    """Whether NVRTC and CUDA's headers are installed."""
-    return _locate(_LIBRARIES) is not None and _locate(_INCLUDES, "cuda_fp16.h") is not None
+def _located(major: int) -> tuple[Path, Path] | None:
+    """NVRTC and the headers that belong to it."""
+    toolkit = _TOOLKITS[major]
+    library, header = _locate(toolkit.package, toolkit.library), _locate(toolkit.headers, "include/cuda_fp16.h")
+    return (library, header.parent) if library and header else None
+
+
+def default() -> int:
+    """The CUDA whose NVRTC is used: the one that `$GRADCORE_NVRTC` asks for, or the first that is installed."""
+    asked = os.environ.get("GRADCORE_NVRTC")
+    if asked is None:
+        return next((major for major in _TOOLKITS if _located(major)), 12)
+    if asked not in map(str, _TOOLKITS):
+        raise ValueError(f"GRADCORE_NVRTC: expected 12 or 13, got {asked!r}")
+    return int(asked)
+
+
+def available(major: int | None = None) -> bool:
+    """Whether NVRTC and CUDA's headers are installed, of one CUDA or of the default one."""
+    return _located(major or default()) is not None
+
+
+def missing(major: int | None = None) -> str:
+    """What to install where `available` says no."""
+    return f"NVRTC is missing: pip install {_TOOLKITS[major or default()].wheels}"
 
 
 class Nvrtc:
-    """The loaded library."""
+    """The loaded library of CUDA 12 or 13."""
 
-    def __init__(self) -> None:
-        library = _locate(_LIBRARIES)
-        if library is None:
-            raise NvrtcError("NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12 nvidia-cuda-runtime-cu12")
+    def __init__(self, major: int) -> None:
+        located = _located(major)
+        if located is None:
+            raise NvrtcError(missing(major))
+        library, include = located
         self._nvrtc = ctypes.CDLL(str(library))
         self._nvrtc.nvrtcGetErrorString.restype = ctypes.c_char_p
-        major, minor = ctypes.c_int(), ctypes.c_int()
-        self._check(self._nvrtc.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor)))
-        self.version = (major.value, minor.value)
-        self._include = f"-I{_locate(_INCLUDES, 'cuda_fp16.h')}"
+        version = (ctypes.c_int(), ctypes.c_int())
+        self._check(self._nvrtc.nvrtcVersion(*map(ctypes.byref, version)))
+        self.version = tuple(number.value for number in version)
+        self._include = f"-I{include}"
 
     def compile(self, source: str, architecture: str, options: Sequence[str] = ()) -> tuple[bytes, str]:
         """Machine code for `"sm_90"`, or PTX for `"compute_90"`, and the compiler's log."""
@@ -88,14 +127,14 @@ class Nvrtc:
 
 
 @cache
-def nvrtc() -> Nvrtc:
-    """The library, loaded once."""
-    return Nvrtc()
+def nvrtc(major: int | None = None) -> Nvrtc:
+    """The library of one CUDA, or of the default one, loaded once."""
+    return Nvrtc(major or default())
 
 
 def spills(log: str) -> dict[str, int]:
     """The kernels that keep registers in memory, and how many bytes of them: from the log of a verbose compilation."""
-    return {name: int(size) for name, size in _SPILL.findall(log) if int(size) > TOLERATED_SPILL}
+    return {name: int(size) for name, size in _SPILL.findall(log) if int(size)}
 
 
 def verify(

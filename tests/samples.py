@@ -228,6 +228,16 @@ def _others() -> list[Sample]:
         # rows
         *[_S("softmax", lambda m, x, d=d: x.softmax(d), s) for d, s in ((1, (3, 5)), (0, (3, 5)), (-2, (2, 3, 4)), (0, (5,)))],
         *[_S("log_softmax", lambda m, x, d=d: m.log_softmax(x, d), s) for d, s in ((1, (3, 5)), (0, (3, 5)), (1, (2, 3, 4)))],
+        # norms
+        *[_S("layer_norm", lambda m, x, w, b, k=k: m.nn.functional.layer_norm(x, k, w, b), s, k, k)
+          for s, k in (((3, 5), (5,)), ((2, 3, 4), (3, 4)), ((2, 3, 4), (4,)), ((4,), (4,)), ((0, 4), (4,)))],
+        _S("layer_norm", lambda m, x: m.layer_norm(x, (5,), eps=0.1), (3, 5)),
+        _S("layer_norm", lambda m, x, w: m.layer_norm(x, [3, 5], w), (3, 5), (3, 5)),
+        _S("layer_norm", lambda m, x, b: m.layer_norm(x, (5,), None, b, 1e-3), (3, 5), (5,)),
+        _S("layer_norm", lambda m, x, w, b: m.layer_norm(x, (3, 2), w.t(), b.t()), (4, 3, 2), (2, 3), (2, 3)),
+        *[_S("rms_norm", lambda m, x, w, k=k: m.nn.functional.rms_norm(x, k, w, 1e-3), s, k)
+          for s, k in (((3, 5), (5,)), ((2, 3, 4), (3, 4)), ((4,), (4,)), ((0, 4), (4,)))],
+        _S("rms_norm", lambda m, x: m.rms_norm(x, (5,)), (3, 5)),
         # losses
         _S("cross_entropy", lambda m, x: m.nn.functional.cross_entropy(x, index(m, [1, 0, 4])), (3, 5)),
         _S("cross_entropy", lambda m, x: m.nn.functional.cross_entropy(x, index(m, [1, -100, 4]), reduction="sum"), (3, 5)),

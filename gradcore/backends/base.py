@@ -36,6 +36,7 @@ class Reduction:
 
 
 _SUM = Reduction(trace(lambda x: x), "sum")
+_QUOTIENT = trace(lambda a, b: a / b)
 
 
 class Backend(ABC):
@@ -178,6 +179,81 @@ class Backend(ABC):
         label_smoothing: float,
     ) -> Array:
         """The gradient of `logits` from the gradient (rows,) of the losses."""
+
+    def cross_entropy_loss(
+        self,
+        logits: Array,
+        target: Array,
+        weight: Array | None,
+        reduction: str,
+        ignore_index: int,
+        label_smoothing: float,
+    ) -> tuple[Array, Array, Array]:
+        """`cross_entropy` with the losses of the rows reduced: `"none"`, `"sum"` or `"mean"`.
+
+        Returns the loss, the rows' log-sum-exp, and the sum of the rows' weights, by which a mean divides.
+        """
+        losses, lse, weights = self.cross_entropy(logits, target, weight, ignore_index, label_smoothing)
+        if weights is None:
+            total = self.full((), losses.size, lse.dtype)
+        else:
+            total = self.reduce(_SUM, (weights,), lse.dtype, lse.dtype, weights.shape, (0,), False)
+        if reduction == "none":
+            return losses, lse, total
+        loss = self.reduce(_SUM, (losses,), losses.dtype, losses.dtype, losses.shape, (0,), False)
+        return (self._divide(loss, total) if reduction == "mean" else loss), lse, total
+
+    def cross_entropy_loss_backward(
+        self,
+        grad: Array,
+        logits: Array,
+        target: Array,
+        weight: Array | None,
+        lse: Array,
+        total: Array | None,
+        ignore_index: int,
+        label_smoothing: float,
+    ) -> Array:
+        """The gradient of `logits` from that of the reduced loss, or (rows,) of the losses; `total` if it is a mean."""
+        if total is not None:
+            grad = self._divide(grad, total)
+        if grad.ndim == 0:
+            grad = self.broadcast(grad, logits.shape[:1])
+        return self.cross_entropy_backward(grad, logits, target, weight, lse, ignore_index, label_smoothing)
+
+    def _divide(self, a: Array, b: Array) -> Array:
+        return self.elementwise(_QUOTIENT, (a, b), b.dtype, (a.dtype,), a.shape)[0]
+
+    @abstractmethod
+    def layer_norm(
+        self,
+        x: Array,
+        weight: Array | None,
+        bias: Array | None,
+        eps: float,
+        out_dtype: np.dtype,
+        centered: bool = True,
+    ) -> tuple[Array, Array | None, Array]:
+        """`(x - mean) * rstd * weight + bias` of each row, with `rstd = 1 / sqrt(mean((x - mean)^2) + eps)`.
+
+        `weight` and `bias` are (columns,). Returns the result, and the rows' mean and rstd (rows,) in float32 (float64
+        for float64). If not `centered`, the mean counts as 0, and None is returned for it: RMS norm.
+        """
+
+    @abstractmethod
+    def layer_norm_backward(
+        self,
+        grad: Array,
+        x: Array,
+        mean: Array | None,
+        rstd: Array,
+        weight: Array | None,
+        needs: tuple[bool, ...],
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        """The gradients of `layer_norm`'s x, weight and bias, where `needs` says so.
+
+        `mean` is None for RMS norm. The gradients of weight and bias have weight's dtype, or x's without weight.
+        """
 
     # -- indexing
     @abstractmethod

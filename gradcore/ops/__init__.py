@@ -1,6 +1,6 @@
 """The ops, by family. Importing this package declares them all; `REGISTRY` holds them by name."""
 
-from . import arithmetic, convert, functions, indexing, linalg, losses, reductions, rows, shape
+from . import arithmetic, convert, functions, indexing, linalg, losses, norms, reductions, rows, shape
 from .core import REGISTRY, ArrayOp, Op, Plan, array_op
 from .elementwise import Elementwise, elementwise
 
@@ -18,6 +18,7 @@ __all__ = [
     "indexing",
     "linalg",
     "losses",
+    "norms",
     "reductions",
     "rows",
     "shape",

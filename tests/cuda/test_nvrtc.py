@@ -15,7 +15,7 @@ from gradcore.backends.cuda.elementwise import source
 from gradcore.backends.cuda.layout import Access
 from gradcore.expr import trace
 
-pytestmark = pytest.mark.skipif(not nvrtc.available(), reason="NVRTC is missing: pip install nvidia-cuda-nvrtc-cu12")
+pytestmark = pytest.mark.skipif(not nvrtc.available(), reason=nvrtc.missing())
 
 F32 = np.dtype(np.float32)
 

@@ -99,11 +99,11 @@ def test_mixed_dtypes_and_views(cuda, same, random_array):
 
 def test_one_launch_and_no_new_table(cuda, tensors, monkeypatch):
     there, grads = [[cuda.from_host(p) for p in tensors("float32")] for _ in range(2)]
+    monkeypatch.setattr(cuda._optimizers, "_kernels", {})  # without those that other tests made
     cuda.sgd_step(there, grads, None, **sgd_settings({}, True))
     uploads = []
     monkeypatch.setattr(cuda._optimizers, "_xp", None)  # a second table could not be made
-    kernel = next(iter(k for k in cuda._optimizers._kernels if k[0] == "sgd"))
-    function, ctype = cuda._optimizers._kernels[kernel]
+    ((kernel, (function, ctype)),) = cuda._optimizers._kernels.items()
     monkeypatch.setitem(cuda._optimizers._kernels, kernel, (lambda *a: (uploads.append(a[0]), function(*a)), ctype))
     cuda.sgd_step(there, grads, None, **sgd_settings({}, True))
     chunks = sum(-(-int(np.prod(s)) // optimizers.CHUNK) for s in SHAPES)

@@ -18,6 +18,7 @@ from .compiler import Compiler
 from .elementwise import Elementwise
 from .errors import ErrorWord
 from .indexing import IndexAdd
+from .norms import Norms
 from .optimizers import Optimizers
 from .random import Random
 from .reduce import IDENTITY, Reduce
@@ -40,6 +41,7 @@ class CudaBackend(Backend):
         self._reduce = Reduce(self.xp, compiler, self._elementwise)
         self._index_add = IndexAdd(self.xp, compiler, self._elementwise)
         self._rows = Rows(self.xp, compiler, self.errors)
+        self._norms = Norms(self.xp, compiler, self._reduce)
         self._optimizers = Optimizers(self.xp, compiler)
         self._random = Random(self._elementwise)
 
@@ -129,6 +131,28 @@ class CudaBackend(Backend):
         label_smoothing: float,
     ) -> Array:
         return self._rows.cross_entropy_backward(grad, logits, target, weight, lse, ignore_index, label_smoothing)
+
+    def layer_norm(
+        self,
+        x: Array,
+        weight: Array | None,
+        bias: Array | None,
+        eps: float,
+        out_dtype: np.dtype,
+        centered: bool = True,
+    ) -> tuple[Array, Array | None, Array]:
+        return self._norms.layer_norm(x, weight, bias, eps, out_dtype, centered)
+
+    def layer_norm_backward(
+        self,
+        grad: Array,
+        x: Array,
+        mean: Array | None,
+        rstd: Array,
+        weight: Array | None,
+        needs: tuple[bool, ...],
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        return self._norms.layer_norm_backward(grad, x, mean, rstd, weight, needs)
 
     # -- indexing
     def check_index(self, op: str, index: Array, size: int, dim: int) -> None:

@@ -38,13 +38,13 @@ struct Body {{
 
 """
 _FLAT = """\
-extern "C" __global__ void __launch_bounds__({block}) {name}({parameters}, const long long n) {{
+extern "C" __global__ void __launch_bounds__({block}, 1) {name}({parameters}, const long long n) {{
   const Body body = {{{arguments}}};
   gc::elementwise_flat<{width}, {unroll}>(body, n);
 }}
 """
 _STRIDED = """\
-extern "C" __global__ void __launch_bounds__({block}) {name}({parameters},
+extern "C" __global__ void __launch_bounds__({block}, 1) {name}({parameters},
     const gc::Layout<{rank}, {slots}, {index}> layout, const {index} vectors) {{
   const Body body = {{{arguments}}};
   gc::elementwise_strided<{width}, {unroll}>(body, layout, vectors);

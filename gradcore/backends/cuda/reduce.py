@@ -47,7 +47,7 @@ struct Finish {{
   }}
 }};
 
-extern "C" __global__ void __launch_bounds__(256) {name}({parameters}{finish_parameters},
+extern "C" __global__ void __launch_bounds__(256, 1) {name}({parameters}{finish_parameters},
     const gc::Layout<{kept_rank}, {slots}, {index}> kept, const gc::Layout<{reduced_rank}, {slots}, {index}> reduced,
     const {index} outputs, const {index} length, const {index} chunk, {acc} *partials) {{
   const Map map = {{{arguments}}};
@@ -55,7 +55,7 @@ extern "C" __global__ void __launch_bounds__(256) {name}({parameters}{finish_par
   gc::reduce_{form}<{width}, 4>(map, finish, kept, reduced, outputs, length, chunk, partials);
 }}
 
-extern "C" __global__ void __launch_bounds__(256) {name}_partials({finish_parameters}, const {acc} *partials,
+extern "C" __global__ void __launch_bounds__(256, 1) {name}_partials({finish_parameters}, const {acc} *partials,
     const long long outputs, const int splits) {{
   const Finish finish = {{{finish_arguments}}};
   gc::reduce_partials(finish, partials, outputs, splits);

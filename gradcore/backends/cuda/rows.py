@@ -80,7 +80,7 @@ class Rows:
     ) -> None:
         rows, columns = arrays[0].shape
         width = row_width(columns, arrays)
-        threads, per_thread = _held(columns, width, most // 2 if compute.itemsize == 8 else most)
+        threads, per_thread = held(columns, width, most // 2 if compute.itemsize == 8 else most)
         fits = columns <= (threads * per_thread if longest is None else longest)
         if not fits:
             threads = STREAMING_BLOCK
@@ -113,7 +113,7 @@ class Rows:
             width = row_width(columns, (logits,))
             kernel = self._cross_entropy(logits, weight, label_smoothing, width)[0]
             number = scalar(computed(compute))
-            grid, block = geometry(rows, _threads(columns, width))
+            grid, block = geometry(rows, row_threads(columns, width))
             args = (
                 *(logits, self._indices(target), weight, loss, lse, row_weight),
                 *(np.int64(rows), np.int32(columns), np.int64(ignore_index), number(label_smoothing)),
@@ -139,7 +139,7 @@ class Rows:
             width = row_width(columns, (logits, dx))
             kernel = self._cross_entropy(logits, weight, label_smoothing, width)[1]
             number = scalar(computed(logits.dtype))
-            grid, block = geometry(rows, _threads(columns, width))
+            grid, block = geometry(rows, row_threads(columns, width))
             args = (
                 *(self._contiguous(grad, logits.dtype), logits, self._indices(target), weight, lse, dx),
                 *(np.int64(rows), np.int32(columns), np.int64(ignore_index), number(label_smoothing)),
@@ -172,12 +172,12 @@ class Rows:
         return kernels
 
 
-def _threads(columns: int, width: int) -> int:
+def row_threads(columns: int, width: int) -> int:
     """Threads on a row that is read once: about four vectors for each."""
     return min(max(8, power_of_two(-(-columns // (4 * width)))), STREAMING_BLOCK)
 
 
-def _held(columns: int, width: int, most: int) -> tuple[int, int]:
+def held(columns: int, width: int, most: int) -> tuple[int, int]:
     """(threads, elements for each) that hold a row in registers, `most` in a thread; the largest if none can."""
     if width == 1:
         most = most // 4 * 3  # single elements need more registers: a predicate and an address each
