@@ -183,7 +183,7 @@ def test_a_plain_result_carries_nothing_that_is_not_used() -> None:
     y = x + x
     node = y.grad_fn
     assert vars(x) == vars(y) == {}
-    assert node.info is None and node.extra is None and node.saved == () and node.counters == ()
+    assert node.attrs is None and node.meta is None and node.extra is None and node.saved == () and node.counters == ()
     assert vars(x.detach() * 2) == {}
 
 

@@ -77,9 +77,9 @@ def _propagate(
     targets: Sequence[tuple[Any, int]] | None,
 ) -> tuple[dict[Any, Any], dict[tuple[Any, int], Any]]:
     """The gradients that arrived at leaves, and those of `targets` (node, index of the result)."""
-    grads: dict[Any, Any] = {}
+    grads: dict[Any, Any] = {}  # what arrived first, which others may hold
+    sums: dict[Any, Any] = {}  # made here of what arrived since, and so may be added to in place
     heap: list[tuple[int, Node]] = []
-    owned: set[Any] = set()  # edges whose gradient is a sum made here, which may be added to in place
     captured: dict[tuple[Any, int], Any] = {}
     needed = None
     if targets is not None:
@@ -87,140 +87,151 @@ def _propagate(
     for t, g in roots:
         edge: Any = edge_of(t)
         if needed is None or edge in needed:
-            _arrive(grads, heap, owned, edge, t._index, g, create_graph)
+            _arrive(grads, heap, edge, t._index, g, create_graph)
 
-    # The latest node found stays out of the heap: along a chain it is the next one anyway.
+    # The latest node found stays out of the heap, and its gradient out of `grads`: along a chain it is the next anyway.
     following: Node | None = None
+    carried: Any = None
     plain = targets is None and not create_graph
-    arrived = grads.get
-    while heap or following is not None:
-        if following is None:
-            node = heappop(heap)[1]
-        elif heap:
-            node = heappushpop(heap, (following.sequence, following))[1]
+    summed = sums.get
+    while True:
+        if following is None or (heap and heap[0][0] < following.sequence):
+            if not heap:
+                break
+            if following is None:
+                node = heappop(heap)[1]
+            else:
+                grads[following] = carried
+                node = heappushpop(heap, (following.sequence, following))[1]
+            g = sums.pop(node) if node in sums else grads.pop(node)
         else:
-            node = following
+            node, g = following, carried
         following = None
-        g = grads.pop(node)
-        if owned:
-            owned.discard(node)
-        if plain and node.fits:  # most nodes: what follows, without what does not concern them
+        if plain and node.fits:  # most nodes
             saved = node.saved
             if saved is None:
                 raise RuntimeError(FREED)
-            if last_change[0] < node.sequence:
+            if last_change[0] < node.sequence:  # something was changed in place after this was recorded
                 _check_versions(node)
             results = node.plan.direct(g, *saved)  # type: ignore[misc]
             if saved and not retain_graph:
                 node.saved = None
-            for edge, r in zip(node.edges, results):
-                if edge is None:
-                    continue
-                total = arrived(edge)
-                if total is None:
-                    if edge.__class__ is Node:
-                        if edge.info is not None and edge.info.outputs is not None:
-                            _arrive(grads, heap, owned, edge, 0, r, False)
-                            continue
-                        if following is None:
-                            following = edge
-                        else:
-                            heappush(heap, (edge.sequence, edge))
-                    grads[edge] = r
-                elif edge in owned:
-                    total += r
-                elif total.__class__ is list:
-                    _arrive(grads, heap, owned, edge, 0, r, False)
-                else:
-                    grads[edge] = total = total.copy()
-                    total += r
-                    owned.add(edge)
-            continue
-        info = node.info
-        if node.extra is not None:
-            g = _run_hooks(node, g, create_graph)
-        if targets is not None and needed is not None:
-            for e, i in targets:
-                if e is node:
-                    captured[e, i] = g if node.outputs is None else g[i]
-            if not any(e in needed for e in node.edges if e is not None):
-                continue
-        saved = node.saved
-        if saved is None:
-            raise RuntimeError(FREED)
-        if last_change[0] < node.sequence:  # something was changed in place after this was recorded
-            _check_versions(node)
-        plan = node.plan
-        if create_graph:
-            results = _recorded(node, g)
-        elif info is None and plan.direct is not None and node.shape and g.size < LARGE:
-            # (NumPy makes scalars of zero-dimensional arrays: those take the longer way.)
-            results = plan.direct(g, *saved)  # type: ignore[misc]
         else:
-            gs = (g,) if node.outputs is None else _filled(node, g)
-            results = plan.backward(gs, saved, node.attrs, None if info is None else info.meta)
-        if saved and not retain_graph:
-            node.saved = None
-        position = -1
-        for edge, r in zip(node.edges, results):
-            position += 1
-            if edge is None or r is None or (needed is not None and edge not in needed):
-                continue
-            if edge.__class__ is Node:
-                if edge.info is not None and edge.info.outputs is not None:
-                    index = node.index_of(position)
-                    shape, dtype, _ = edge.info.outputs[index]
-                    _arrive(grads, heap, owned, edge, index, _fit(r, shape, dtype, node, position), create_graph)
+            if node.extra is not None:
+                g = _run_hooks(node, g, create_graph)
+            if needed is not None and targets is not None:
+                for e, i in targets:
+                    if e is node:
+                        captured[e, i] = g if node.outputs is None else g[i]
+                if not any(e in needed for e in node.edges if e is not None):
                     continue
-            shape, dtype = (edge.shape, edge.dtype) if edge.__class__ is Node else _described(edge._array)
-            a = r._array if create_graph else r
-            if a.shape != shape or a.dtype is not dtype:
-                r = _fit(r, shape, dtype, node, position)
-            total = arrived(edge)
-            if total is None:
-                grads[edge] = r
-                if edge.__class__ is Node:
-                    if following is None:
-                        following = edge
-                    else:
-                        heappush(heap, (edge.sequence, edge))
-            elif edge in owned:
-                total += r
-            elif create_graph:
-                grads[edge] = total + r
+            results = _differentiated(node, g, retain_graph, create_graph)
+            _fit_all(node, results, needed, grads, heap, create_graph)
+        for edge, r in zip(node.edges, results):
+            if edge is None or r is None:
+                continue
+            total = summed(edge)
+            if total is not None:
+                if create_graph:
+                    sums[edge] = total + r
+                else:
+                    total += r
+            elif edge is following:
+                carried = _sum(carried, r)
+            elif edge in grads:
+                if grads[edge].__class__ is list:
+                    _arrive(grads, heap, edge, 0, r, create_graph)
+                else:
+                    sums[edge] = _sum(grads.pop(edge), r)
+            elif edge.__class__ is Node:
+                if edge.outputs is not None:
+                    _arrive(grads, heap, edge, 0, r, create_graph)
+                elif following is None:
+                    following, carried = edge, r
+                else:
+                    grads[edge] = r
+                    heappush(heap, (edge.sequence, edge))
             else:
-                grads[edge] = total = total.copy()
-                total += r
-                owned.add(edge)
+                grads[edge] = r
+    grads.update(sums)
     return grads, captured
 
 
-def _described(array: Any) -> tuple[tuple[int, ...], Any]:
-    return array.shape, array.dtype
+def _differentiated(node: Node, g: Any, retain_graph: bool, create_graph: bool) -> list[Any]:
+    """The gradients of a node's inputs, as its plan makes them."""
+    saved = node.saved
+    if saved is None:
+        raise RuntimeError(FREED)
+    if last_change[0] < node.sequence:
+        _check_versions(node)
+    plan = node.plan
+    if create_graph:
+        results = _recorded(node, g)
+    elif node.attrs is None and plan.direct is not None and node.shape and g.size < LARGE:
+        # The short way back. (NumPy makes scalars of zero-dimensional arrays: those take the longer way.)
+        results = plan.direct(g, *saved)
+    else:
+        gs = (g,) if node.outputs is None else _filled(node, g)
+        results = plan.backward(gs, saved, node.attrs, node.meta)
+    if saved and not retain_graph:
+        node.saved = None
+    return list(results)
 
 
-def _arrive(
-    grads: dict[Any, Any], heap: list[Any], owned: set[Any], edge: Any, index: int, g: Any, create_graph: bool
+def _fit_all(
+    node: Node,
+    results: list[Any],
+    needed: set[Any] | None,
+    grads: dict[Any, Any],
+    heap: list[Any],
+    create_graph: bool,
 ) -> None:
+    """Give `results` the shapes and dtypes of the inputs. None is left of what nobody wants, and of what goes to one of
+    several results of a node, which is delivered here."""
+    for position, edge in enumerate(node.edges):
+        r = results[position]
+        if edge is None or r is None:
+            continue
+        if needed is not None and edge not in needed:
+            results[position] = None
+            continue
+        several = None
+        if edge.__class__ is not Node:
+            shape, dtype = edge._array.shape, edge._array.dtype
+        elif edge.outputs is None:
+            shape, dtype = edge.shape, edge.dtype
+        else:
+            several = node.index_of(position)
+            shape, dtype, _ = edge.outputs[several]
+        a = r._array if create_graph else r
+        if a.shape != shape or a.dtype is not dtype:
+            results[position] = r = _fit(r, shape, dtype, node, position)
+        if several is not None:
+            results[position] = None
+            _arrive(grads, heap, edge, several, r, create_graph)
+
+
+def _arrive(grads: dict[Any, Any], heap: list[Any], edge: Any, index: int, g: Any, create_graph: bool) -> None:
     """Add `g` to what has arrived for result `index` of `edge`."""
     if edge.__class__ is Node and edge.outputs is not None:
         slots = grads.get(edge)
         if slots is None:
             slots = grads[edge] = [None] * len(edge.outputs)
             heappush(heap, (edge.sequence, edge))
-        slots[index] = g if slots[index] is None else _sum(slots[index], g, create_graph)
+        slots[index] = g if slots[index] is None else _sum(slots[index], g)
     elif edge in grads:
-        grads[edge] = _sum(grads[edge], g, create_graph)
+        grads[edge] = _sum(grads[edge], g)
     else:
         grads[edge] = g
         if edge.__class__ is Node:
             heappush(heap, (edge.sequence, edge))
 
 
-def _sum(a: Any, b: Any, create_graph: bool) -> Any:
-    if create_graph:
+def _sum(a: Any, b: Any) -> Any:
+    """`a + b` of two arrays or two tensors; of zero-dimensional NumPy arrays too it is an array."""
+    if a.ndim or isinstance(a, Variable):
         return a + b
-    total = a.copy()  # `a + b` of zero-dimensional NumPy arrays would be a scalar
+    total = a.copy()
     total += b
     return total
 
@@ -287,11 +298,10 @@ def _recorded(node: Node, g: Any) -> Sequence[Any]:
                 t = edge
         saved.append(t)
     gs = _filled(node, g) if node.outputs is not None else (g,)
-    meta = node.info.meta if node.info is not None else None
     composite = getattr(plan.op, "composite", None)
     if composite is not None:
         return _through_composite(node, composite, gs, saved)
-    return plan.backward(gs, saved, node.attrs, meta)
+    return plan.backward(gs, saved, node.attrs, node.meta)
 
 
 def _through_composite(node: Node, composite: Any, gs: Sequence[Any], saved: Sequence[Any]) -> Sequence[Any]:
@@ -403,7 +413,7 @@ def _store(leaves: dict[Any, Any], create_graph: bool) -> None:
             taken.add(id(g))
             leaf._grad = wrap(g)
         elif old._requires_grad:  # the history of a gradient made under create_graph may need its values
-            leaf._grad = wrap(_sum(old._array, g, False))
+            leaf._grad = wrap(_sum(old._array, g))
         else:
             old._array += g
             bump(old.counter())

@@ -206,7 +206,7 @@ class Function:
     def _record(cls, ctx: FunctionCtx, args: tuple[Any, ...], outputs: list[Any]) -> None:
         ctx._tensors = tuple(isinstance(o, Variable) for o in outputs)
         tensors = [o for o in outputs if isinstance(o, Variable)]
-        node = record(_plan_of(cls), args, ctx.needs_input_grad, [t._array for t in tensors], {"ctx": ctx})  # type: ignore[arg-type]
+        node = record(_plan_of(cls), args, ctx.needs_input_grad, args, [t._array for t in tensors], {"ctx": ctx})  # type: ignore[arg-type]
         saved: list[Any] = []
         counters: list[Any] = []
         places: list[Any] = []
@@ -271,10 +271,9 @@ def _refusing(ctx: Any, gradient: Variable) -> Variable:
     forward = ctx._node()
     once = FunctionCtx()
     once._tensors = (True,)
-    node = record(_plan_of(_Once), (), (), [gradient._array], {"ctx": once})
+    node = record(_plan_of(_Once), (), (), (), [gradient._array], {"ctx": once})
     node.edges = forward.edges
-    assert node.info is not None and forward.info is not None
-    node.info.indices = forward.info.indices
+    node.indices = forward.indices
     once._node = weakref.ref(node)
     out: Variable = wrap(gradient._array)
     out.set_history(node, 0)

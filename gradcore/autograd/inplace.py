@@ -128,7 +128,7 @@ def apply_inplace(op: Op, inputs: Sequence[Any], attrs: Attrs, write: Callable[[
             for i in plan.inputs
             if isinstance(inputs[i], Variable) and target.shares_memory(inputs[i])
         }
-        node = record(plan, inputs, needs, (target._array,), attrs, kept)
+        node = record(plan, inputs, needs, arrays, (target._array,), attrs, kept)
     if write is None:
         target._array[...] = result
     else:
@@ -153,10 +153,9 @@ def rebase(target: Variable, node: Node, index: int = 0) -> None:
         return
     needs = (base._requires_grad, True)
     plan = copy_slices.plan(needs, None)
-    fresh = record(plan, (base, None), (False, False), (base._array,), {"chain": target._chain})
+    fresh = record(plan, (base, None), (False, False), (base._array, None), (base._array,), {"chain": target._chain})
     fresh.edges = (edge_of(base) if base._requires_grad else None, node)
-    assert fresh.info is not None
-    fresh.info.indices = (base._index, index) if base._index or index else None
+    fresh.indices = (base._index, index) if base._index or index else None
     base.set_history(fresh, 0)
     # The view's own history is made anew from the base, whose version has changed, when it is next asked for.
     target._requires_grad = True

@@ -16,7 +16,7 @@ from ..ops.convert import to_copy
 from ..ops.core import Attrs, MixedDevices, Op, Plan
 from ..ops.elementwise import Elementwise
 from .grad_mode import enable_grad, mode
-from .variable import Edge, Info, Node, Spec, Variable, bare, describe, next_sequence, spec_of
+from .variable import Edge, Node, Spec, Variable, bare, describe, next_sequence, spec_of
 
 # Set by gradcore.tensor: the class of results.
 _tensor: type[Variable] = Variable
@@ -70,46 +70,50 @@ def record(
     plan: Plan,
     inputs: Sequence[Any],
     needs: Sequence[bool],
+    arrays: Sequence[Any],
     outputs: Sequence[Array],
     attrs: Attrs,
     saved_arrays: dict[int, Array] | None = None,
 ) -> Node:
-    """Make the node of an operation. `saved_arrays` replaces inputs to be kept, for in-place operations."""
+    """Make the node of an operation on `inputs`, whose arrays and numbers are `arrays`.
+
+    `saved_arrays` replaces inputs to be kept, for in-place operations.
+    """
     node = Node()
     node.plan = plan
     node.fits = False
-    node.extra = indices = None
+    node.extra = node.indices = node.meta = None
     edges: list[Edge] = []
     for t, need in zip(inputs, needs):
         if need:
             edges.append((t._node or t) if t._base is None else edge_of(t))
             if t._index:
-                indices = tuple([t._index if need else 0 for t, need in zip(inputs, needs)])
+                node.indices = tuple([t._index if need else 0 for t, need in zip(inputs, needs)])
         else:
             edges.append(None)
     node.edges = tuple(edges)
-    saved: list[Any] = []
-    counters: list[Any] = []
-    for position in plan.inputs:
-        t = inputs[position]
-        if saved_arrays is not None and position in saved_arrays:
-            saved.append(saved_arrays[position])
+    if plan.inputs or plan.outputs:
+        saved: list[Any] = []
+        counters: list[Any] = []
+        for position in plan.inputs:
+            t = inputs[position]
+            if saved_arrays is not None and position in saved_arrays:
+                saved.append(saved_arrays[position])
+                counters.append([0, 0])
+            else:
+                saved.append(arrays[position])
+                counters.append((t._counter or t.counter()) if isinstance(t, Variable) else None)
+        for position in plan.outputs:
+            saved.append(outputs[position])
             counters.append([0, 0])
-        elif isinstance(t, Variable):
-            saved.append(t._array)
-            counters.append(t._counter or t.counter())
-        else:
-            saved.append(t)
-            counters.append(None)
-    for position in plan.outputs:
-        saved.append(outputs[position])
-        counters.append([0, 0])
-    node.saved = tuple(saved)
-    node.counters = tuple(counters)
-    meta = (
-        None if plan.describe is None else plan.describe([t._array if isinstance(t, Variable) else t for t in inputs])
-    )
-    node.info = Info(attrs, indices, meta, tuple(map(describe, outputs)) if len(outputs) > 1 else None)
+        node.saved = tuple(saved)
+        node.counters = tuple(counters)
+    else:
+        node.saved = node.counters = ()
+    if plan.describe is not None:
+        node.meta = plan.describe(arrays)
+    node.attrs = attrs
+    node.outputs = tuple(map(describe, outputs)) if len(outputs) > 1 else None
     first = outputs[0]
     node.shape, node.dtype = first.shape, first.dtype
     node.sequence = next_sequence()
@@ -143,7 +147,7 @@ def apply(op: Op, inputs: Sequence[Any], attrs: Attrs) -> Any:
         _mark_views(op, inputs[0], arrays[0], (tensor,), attrs)
     if True in needs and mode.enabled and out.dtype.kind in "fV":
         plan = op.plan(tuple(needs), op.plan_key(arrays, attrs))
-        tensor._node = node = record(plan, inputs, needs, (out,), attrs)
+        tensor._node = node = record(plan, inputs, needs, arrays, (out,), attrs)
         tensor._requires_grad = True
         if plan.outputs:  # the saved result shares the counter of the tensor it is
             tensor._counter = node.counters[-1]
@@ -161,7 +165,7 @@ def _several(
         differentiable = [r.dtype.kind in "fV" for r in results]
         if True in differentiable:
             plan = op.plan(tuple(needs), op.plan_key(arrays, attrs))
-            node = record(plan, inputs, needs, results, attrs)
+            node = record(plan, inputs, needs, arrays, results, attrs)
             for i, t in enumerate(tensors):
                 if differentiable[i]:
                     t._node, t._index, t._requires_grad = node, i, True
@@ -277,9 +281,9 @@ def _unary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Callab
             node.plan = plan
             node.edges = ((input._node or input) if input._base is None else edge_of(input),)
             node.fits = direct and spec.direct
-            node.info = None
+            node.attrs = node.indices = node.meta = node.outputs = node.extra = None
             if input._index:
-                node.info = Info(_NO_ATTRS, (input._index,))
+                node.indices = (input._index,)
                 node.fits = False
             if save_input:
                 counter = input._counter
@@ -295,7 +299,6 @@ def _unary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Callab
                 node.saved, node.counters = (r,), (counter,)
             else:
                 node.saved = node.counters = ()
-            node.extra = None
             node.shape, node.dtype = spec.shape, spec.dtype
             node.sequence = next_sequence()
         else:
@@ -378,14 +381,14 @@ def _binary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Calla
             out._node = node = Node()
             node.plan, keep_x, keep_y, keep_r, direct = choice
             node.fits = fits and direct
-            edge_x = edge_y = node.info = None
+            edge_x = edge_y = node.attrs = node.indices = node.meta = node.outputs = node.extra = None
             if ra:
                 edge_x = (input._node or input) if input._base is None else edge_of(input)
             if rb:
                 edge_y = (other._node or other) if other._base is None else edge_of(other)
             node.edges = (edge_x, edge_y)
             if (ra and input._index) or (rb and other._index):
-                node.info = Info(_NO_ATTRS, (input._index, other._index if rb else 0))
+                node.indices = (input._index, other._index if rb else 0)
                 node.fits = False
             if keep_x:
                 counter_x = input._counter
@@ -409,7 +412,6 @@ def _binary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Calla
                 out._counter = counter = [0, 0]
                 node.saved += (r,)
                 node.counters += (counter,)
-            node.extra = None
             node.shape, node.dtype = spec.shape, spec.dtype
             node.sequence = next_sequence()
         else:

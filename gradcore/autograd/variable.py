@@ -138,19 +138,6 @@ class Extra:
         self.retained: dict[int, Any] = {}
 
 
-class Info:
-    """What nodes of elementwise ops on single results do without.
-
-    `attrs` are the op's attributes; `indices` tells which result of its node each input was; `meta` are the inputs'
-    shapes, dtypes and devices, for rules that ask; `outputs` lists those of the results where there are several.
-    """
-
-    __slots__ = ("attrs", "indices", "meta", "outputs")
-
-    def __init__(self, attrs: Attrs, indices: tuple[int, ...] | None = None, meta: Any = None, outputs: Any = None):
-        self.attrs, self.indices, self.meta, self.outputs = attrs, indices, meta, outputs
-
-
 class Node:
     """One recorded operation.
 
@@ -160,12 +147,15 @@ class Node:
 
     __slots__ = (
         "__weakref__",
+        "attrs",
         "counters",
         "dtype",
         "edges",
         "extra",
         "fits",
-        "info",
+        "indices",
+        "meta",
+        "outputs",
         "plan",
         "saved",
         "sequence",
@@ -179,20 +169,18 @@ class Node:
     # The shape and dtype of the result; of the first, where there are several.
     shape: tuple[int, ...]
     dtype: Any
-    info: Info | None
+    # Shape, dtype and device of each result, where there are several.
+    outputs: tuple[tuple[tuple[int, ...], Any, Any], ...] | None
+    # Which result of its node each input was (None: the first, all of them).
+    indices: tuple[int, ...] | None
+    # The op's attributes (None: recorded by the short way), and what the plan's `describe` made of the inputs.
+    attrs: Attrs | None
+    meta: Any
     extra: Extra | None
     # The plan's short way applies, its gradients have the shapes and dtypes of the inputs, and there are no hooks.
     fits: bool
     # When it was recorded, on the clock above.
     sequence: int
-
-    @property
-    def attrs(self) -> Attrs:
-        return self.info.attrs if self.info is not None else {}
-
-    @property
-    def outputs(self) -> tuple[tuple[tuple[int, ...], Any, Any], ...] | None:
-        return self.info.outputs if self.info is not None else None
 
     def more(self) -> Extra:
         """`extra`, made on first use."""
@@ -203,7 +191,7 @@ class Node:
 
     def index_of(self, position: int) -> int:
         """Which result of its node the input at `position` was."""
-        return self.info.indices[position] if self.info is not None and self.info.indices is not None else 0
+        return 0 if self.indices is None else self.indices[position]
 
     def name(self) -> str:
         """The operation, as PyTorch names it: `MulBackward0`."""

@@ -229,14 +229,16 @@ class ArrayOp(Op):
         outputs = tuple(int(n[6:] or 0) for n in results)
 
         # Generated: where each of a rule's parameters is found is settled here, not at every backward pass.
-        scope: dict[str, Any] = {"needs": needs}
+        scope: dict[str, Any] = {"needs": needs, "backend_of": backend_of, "nothing": (None,) * len(_FIELDS)}
         places = {"g": "gs[0]", "gs": "gs", "needs": "needs"}
         places.update({self.inputs[p]: f"saved[{k}]" for k, p in enumerate(kept)})
         places.update({n: f"saved[{k}]" for k, n in enumerate(results, len(kept))})
-        described = []
+        described = []  # for each input the text of its meta
         for i, n in enumerate(self.inputs):
-            asked = [f"{n}_{field}" in names for field in _FIELDS]
-            described.append(asked)
+            array = "a" if self.variadic else f"arrays[{i}]"
+            fields = [text.format(array) if f"{n}_{field}" in names else "None" for field, text in _FIELDS.items()]
+            optional = f" if {array} is not None else nothing" if n in self.defaults else ""
+            described.append(f"({', '.join(fields)}){optional}")
             for k, field in enumerate(_FIELDS):
                 places[f"{n}_{field}"] = f"tuple([m[{k}] for m in meta])" if self.variadic else f"meta[{i}][{k}]"
         for n in self.parameters:
@@ -253,28 +255,13 @@ class ArrayOp(Op):
                 f"rule{i}({', '.join(f'{n}={places[n]}' for n in parameters)})" if rule is not None else "None"
             )
         result = calls[0] if joint is not None else f"({', '.join(calls)},)"
+        text = f"tuple([{described[0]} for a in arrays])" if self.variadic else f"({', '.join(described)},)"
         exec(f"def backward(gs, saved, attrs, meta):\n    return {result}\n", scope)
-        describe = _describer(described, self.variadic) if "meta" in result else None
-        return Plan(self, kept, outputs, scope["backward"], describe)
+        exec(f"def describe(arrays):\n    return {text}\n", scope)
+        return Plan(self, kept, outputs, scope["backward"], scope["describe"] if "meta" in result else None)
 
 
 _FIELDS = {"shape": "{0}.shape", "dtype": "{0}.dtype", "device": "backend_of({0}).device"}
-_NOTHING = (None,) * len(_FIELDS)
-
-
-def _describer(asked: Sequence[Sequence[bool]], variadic: bool) -> Callable[[Sequence[Any]], Any]:
-    """A generated function from an op's inputs to what is `asked` of each: its shape, dtype and device."""
-
-    def text(array: str, wanted: Sequence[bool]) -> str:
-        fields = [t.format(array) if w else "None" for t, w in zip(_FIELDS.values(), wanted)]
-        return f"({', '.join(fields)}) if is_array({array}) else nothing" if True in wanted else "nothing"
-
-    each = [text(f"arrays[{i}]", wanted) for i, wanted in enumerate(asked)]
-    whole = f"tuple([{text('a', asked[0])} for a in arrays])" if variadic else f"({', '.join(each)},)"
-    found: Callable[[Sequence[Any]], Any] = eval(
-        f"lambda arrays: {whole}", {"backend_of": backend_of, "is_array": is_array, "nothing": _NOTHING}
-    )
-    return found
 
 
 def array_op(

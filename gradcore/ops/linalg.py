@@ -51,7 +51,7 @@ def _matmul_other(g: Any, input: Any, input_shape: Any, other_shape: Any) -> Any
 
 
 def _product_name(node: Any) -> str:
-    a, b = (len(shape) for shape, _, _ in node.info.meta)
+    a, b = (len(shape) for shape, _, _ in node.meta)
     return {(1, 1): "DotBackward0", (2, 1): "MvBackward0", (2, 2): "MmBackward0"}.get((a, b), "MatmulBackward0")
 
 
