@@ -2,7 +2,7 @@
 
 VENV ?= .venv
 OUT ?= out
-# Workers of the test run; examples and benchmarks take theirs from DEMO_ARGS and BENCH_ARGS.
+# Workers of the test run; the demo takes its arguments from DEMO_ARGS, the benchmarks theirs from BENCH_ARGS.
 JOBS ?= auto
 COVERAGE := --cov=gradcore/backends/cuda --cov=gradcore/expr
 IMAGE ?= gradcore
@@ -71,8 +71,9 @@ stubs: $(VENV)/.installed-dev ## Rewrite the type stubs, after a change to a pub
 	$(PY) scripts/generate_stubs.py
 
 .PHONY: bench
-bench: $(VENV)/.installed-bench$(addprefix -,$(CUDA)) ## Run the benchmarks (beside PyTorch where it is installed)
-	set -e; for file in bench/[!_]*.py; do $(PY) -m bench.$$(basename $$file .py) $(BENCH_ARGS); done
+bench: BENCH_ARGS ?= --targets
+bench: $(VENV)/.installed-bench$(addprefix -,$(CUDA)) ## Measure what has a target, beside PyTorch where it is installed (docs/benchmarks.md)
+	$(PY) -m bench run $(BENCH_ARGS)
 
 .PHONY: wheel
 wheel: $(VENV)/pyvenv.cfg ## Build the wheel into dist/

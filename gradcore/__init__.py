@@ -21,6 +21,7 @@ _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"gradcore\."
 
 from . import autograd, dtypes
 from .autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .backends.cpu.threads import get_num_threads, set_num_threads
 from .devices import device
 from .dtypes import (
     bfloat16,
@@ -72,6 +73,7 @@ __all__ = [
     "float32",
     "float64",
     "get_default_dtype",
+    "get_num_threads",
     "iinfo",
     "inf",
     "int8",
@@ -87,6 +89,7 @@ __all__ = [
     "promote_types",
     "set_default_dtype",
     "set_grad_enabled",
+    "set_num_threads",
     "uint8",
     "utils",
     *dtypes.ALIASES,

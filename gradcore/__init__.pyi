@@ -17,6 +17,8 @@ from .autograd import enable_grad as enable_grad
 from .autograd import is_grad_enabled as is_grad_enabled
 from .autograd import no_grad as no_grad
 from .autograd import set_grad_enabled as set_grad_enabled
+from .backends.cpu.threads import get_num_threads as get_num_threads
+from .backends.cpu.threads import set_num_threads as set_num_threads
 from .devices import device as device
 from .dtypes import bfloat16 as bfloat16
 from .dtypes import dtype as dtype
@@ -681,6 +683,20 @@ def softmax(input: Tensor, dim: _int, dtype: dtype | None = None) -> Tensor:
 
 def log_softmax(input: Tensor, dim: _int, dtype: dtype | None = None) -> Tensor:
     """`x - log(sum(exp(x)))` along `dim`."""
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[_int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: _float = 1e-05,
+) -> Tensor:
+    """`(x - mean) / sqrt(variance + eps) * weight + bias`, over the last dimensions (Ba et al., arXiv 1607.06450)."""
+
+def rms_norm(
+    input: Tensor, normalized_shape: Sequence[_int], weight: Tensor | None = None, eps: _float | None = None
+) -> Tensor:
+    """`x / sqrt(mean(x^2) + eps) * weight` over the last dimensions (Zhang and Sennrich, NeurIPS 2019)."""
 
 def allclose(
     input: Tensor, other: Tensor, rtol: _float = 1e-05, atol: _float = 1e-08, equal_nan: _bool = False

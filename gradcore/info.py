@@ -167,7 +167,8 @@ def _sources() -> Rows:
     from .backends.cpp import sources
 
     folder = sources.directory()
-    yield "sources", f"{folder} ({sum(path.is_file() for path in folder.rglob('*.cu*'))} files)"
+    count = sum(path.suffix in (".cu", ".cuh", ".h") for path in folder.rglob("*"))
+    yield "sources", f"{folder} ({count} files)"
 
 
 def _host_compilers() -> Rows:
@@ -178,6 +179,21 @@ def _host_compilers() -> Rows:
             yield name, hostcc.find_compiler(language).version
         except hostcc.HostCompilerError:
             yield name, "not found"
+
+
+def _cpu_kernels() -> Rows:
+    if os.environ.get("GRADCORE_CPU") == "numpy":
+        yield "CPU kernels", "NumPy: native ones are switched off by GRADCORE_CPU=numpy"
+        return
+    from .backends import hostcc
+    from .backends.cpu.native import library
+
+    if problem := library.problem():
+        yield "CPU kernels", f"NumPy: {' '.join(problem.split())}"
+        return
+    built = len(list(hostcc.cache_dir().glob(f"{library.PREFIX}*")))
+    yield "CPU kernels", f"native: {built} built in {hostcc.cache_dir()} by {hostcc.find_compiler('c++').version}"
+    yield "  flags", " ".join(library.flags())
 
 
 def _built_for_the_host() -> Rows:
@@ -253,7 +269,7 @@ def _missing_compilers() -> Rows:
 _SECTIONS: dict[str, list[Callable[[], Rows]]] = {
     "Versions": [_python, _packages, _blas, _cupy],
     "Devices": [_cpu, _gpus, _emulated_device],
-    "Kernels": [_sources, _host_compilers, _built_for_the_host, _cupys_cache],
+    "Kernels": [_sources, _host_compilers, _cpu_kernels, _built_for_the_host, _cupys_cache],
     "Settings": [_settings],
     "Missing": [_missing_for_gpus, _missing_compilers],
 }

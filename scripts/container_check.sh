@@ -38,10 +38,8 @@ case "$mode" in
     gpu)
         run "$PYTHON" -m gradcore info
         run "$PYTHON" scripts/gpu_check.py --out "$OUT/gpu_check.json"
-        for file in bench/[!_]*.py; do
-            # shellcheck disable=SC2086
-            run "$PYTHON" -m "bench.$(basename "$file" .py)" ${BENCH_ARGS:-}
-        done
+        # shellcheck disable=SC2086
+        run "$PYTHON" -m bench run --device cuda ${BENCH_ARGS:---targets}
         train
         ;;
     cpu)

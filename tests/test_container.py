@@ -47,16 +47,14 @@ def test_cpu_path(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"digits.png", "digits.safetensors"}
 
 
-def test_gpu_path_runs_the_check_every_benchmark_and_the_demo(recorder):
+def test_gpu_path_runs_the_check_the_benchmarks_and_the_demo(recorder):
     script, calls = recorder
-    done = run("gpu", PYTHON=str(script), FAIL="", OUT="there", BENCH_ARGS="--repeat 3", DEMO_ARGS="--epochs 9")
+    done = run("gpu", PYTHON=str(script), FAIL="", OUT="there", BENCH_ARGS="--rounds 3", DEMO_ARGS="--epochs 9")
     assert done.returncode == 0, done.stderr
-    benchmarks = sorted(path.stem for path in (ROOT / "bench").glob("[!_]*.py"))
-    assert benchmarks
     assert calls.read_text().splitlines() == [
         "-m gradcore info",
         "scripts/gpu_check.py --out there/gpu_check.json",
-        *(f"-m bench.{name} --repeat 3" for name in benchmarks),
+        "-m bench run --device cuda --rounds 3",
         "examples/train_digits.py --device cuda --out there --epochs 9",
     ]
 

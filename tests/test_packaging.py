@@ -20,12 +20,13 @@ pytest.importorskip("pip", reason="wheels are built and installed by pip")
 pytest.importorskip("hatchling", reason="hatchling builds the wheel")
 pytestmark = pytest.mark.skipif(not (ROOT / "gradcore").is_dir(), reason="the source tree is not here to build")
 
-KERNELS = {path.relative_to(ROOT / "kernels"): path for path in (ROOT / "kernels").rglob("*.cu*")}
+KERNELS = {path.relative_to(ROOT / "kernels"): path for path in (ROOT / "kernels").rglob("*.*") if path.suffix != ".md"}
 PROBE = """
 import json, gradcore
 from gradcore.backends.cpp import sources
 folder = sources.directory()
-print(json.dumps([gradcore.__file__, str(folder), sorted(str(p.relative_to(folder)) for p in folder.rglob("*.cu*"))]))
+names = [str(p.relative_to(folder)) for p in folder.rglob("*.*") if p.suffix != ".md"]
+print(json.dumps([gradcore.__file__, str(folder), sorted(names)]))
 """
 
 

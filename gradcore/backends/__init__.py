@@ -10,10 +10,21 @@ from typing import Any, TypeGuard
 from ..devices import device as Device
 from .base import Array, Backend, Number, Reduction
 from .cpu import CpuBackend
+from .cpu.native.backend import NativeBackend
 
 __all__ = ["Array", "Backend", "Number", "Reduction", "backend_for", "backend_of", "cpu"]
 
-cpu = CpuBackend()
+
+def _cpu_backend() -> CpuBackend:
+    """The CPU as `GRADCORE_CPU` wants it: `native` (the default), or `numpy` without compiled kernels."""
+    wanted = os.environ.get("GRADCORE_CPU") or "native"
+    kinds: dict[str, type[CpuBackend]] = {"native": NativeBackend, "numpy": CpuBackend}
+    if wanted not in kinds:
+        raise ValueError(f"GRADCORE_CPU={wanted!r} is not known: use 'native' (or leave it unset) or 'numpy'")
+    return kinds[wanted]()
+
+
+cpu = _cpu_backend()
 # Array type -> a function from the array to its backend.
 _of_type: dict[type, Callable[[Array], Backend]] = {cpu.array_type: lambda array: cpu}
 _warned_cpu = False

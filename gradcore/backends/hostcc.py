@@ -110,16 +110,17 @@ def cpu_features() -> frozenset[str]:
     return frozenset()
 
 
-def cached(key: Iterable[str], suffix: str, make: Callable[[Path], None]) -> Path:
+def cached(key: Iterable[str], suffix: str, make: Callable[[Path], None], prefix: str = "") -> Path:
     """The cached file for a key, made by `make(path)` if it is not there yet.
 
     Args:
         key: everything that the file's content depends on.
         suffix: of the file's name, with the dot.
         make: writes the file at the (temporary) path that it is given.
+        prefix: of the file's name.
     """
     digest = hashlib.sha256("\0".join(key).encode()).hexdigest()[:32]
-    path = cache_dir() / (digest + suffix)
+    path = cache_dir() / (prefix + digest + suffix)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix="build-") as scratch:
@@ -137,23 +138,26 @@ def build_shared(
     link_flags: Sequence[str] = (),
     compiler: HostCompiler | None = None,
     depends_on: Iterable[str] = (),
+    name_prefix: str = "",
 ) -> Path:
     """Compiles a source text into a shared library and returns its path in the cache.
 
     Args:
         text: the source.
         language: `"c"` or `"c++"`.
-        flags: for the compiler. `-march=native` is understood: the CPU's features become part of the key.
+        flags: for the compiler. `-march=native` and `-mcpu=native` are understood: the CPU's features become part of
+            the key.
         link_flags: put after the source, such as `-lm`.
         compiler: the one to use; by default `find_compiler(language)`.
         depends_on: further text that the result depends on, such as included headers.
+        name_prefix: of the library's file name.
 
     Raises:
         HostCompilerError: if there is no compiler, or it refuses the source.
     """
     compiler = compiler or find_compiler(language)
     key = [*compiler.command, compiler.version, platform.machine(), *flags, *link_flags, text, *depends_on]
-    if "-march=native" in flags:
+    if any(flag.endswith("=native") for flag in flags):
         key += sorted(cpu_features())
 
     def make(path: Path) -> None:
@@ -161,4 +165,4 @@ def build_shared(
         source.write_text(text)
         compiler.run([*flags, "-shared", "-fPIC", source.name, "-o", path.name, *link_flags], cwd=path.parent)
 
-    return cached(key, ".so", make)
+    return cached(key, ".so", make, name_prefix)

@@ -1,4 +1,4 @@
-"""Programs as NumPy: a Python function generated once for each program."""
+"""Programs as NumPy: a Python function generated once for each program, with the least overhead for small arrays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from .graph import Const, Input, Scalar
 from .program import Program
 
 
-def _constant(value: float) -> str:
+def constant(value: float) -> str:
+    """The Python text of a number."""
     if isinstance(value, float) and not math.isfinite(value):
         return f"float('{value}')"
     return f"({value!r})" if value < 0 else repr(value)
@@ -39,7 +40,7 @@ def source(program: Program, scalars: frozenset[str] = frozenset(), name: str = 
     lines: list[str] = []
     for node in program.nodes:
         if isinstance(node, Const):
-            text[node], pure[node] = _constant(node.value), True
+            text[node], pure[node] = constant(node.value), True
         elif isinstance(node, Input):
             text[node], pure[node] = node.name, node.name in scalars
         else:
@@ -78,12 +79,16 @@ def compile_numpy(program: Program, scalars: frozenset[str] = frozenset()) -> Ca
     if function is None:
         function = program.compiled[scalars] = _single(program)
     if function is None:
-        text = source(program, scalars)
-        filename = f"<gradcore {program!r}>"
-        # The module name is what the warning filter in gradcore/__init__.py goes by.
-        scope: dict[str, Any] = {"np": np, "fn": numpy_functions, "__name__": "gradcore.generated"}
-        exec(compile(text, filename, "exec"), scope)
-        # Tracebacks show the generated line.
-        linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-        function = program.compiled[scalars] = scope["kernel"]
+        function = program.compiled[scalars] = execute(source(program, scalars), f"<gradcore {program!r}>")
+    return function
+
+
+def execute(text: str, filename: str) -> Callable[..., Any]:
+    """The function `kernel` that a generated source defines."""
+    # The module name is what the warning filter in gradcore/__init__.py goes by.
+    scope: dict[str, Any] = {"np": np, "fn": numpy_functions, "__name__": "gradcore.generated"}
+    exec(compile(text, filename, "exec"), scope)
+    # Tracebacks show the generated line.
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    function: Callable[..., Any] = scope["kernel"]
     return function

@@ -64,6 +64,8 @@ def _log_base(constant: float) -> Rule:
     return lambda g, x, y: (g / (x * constant),)
 
 
+TWO_BY_ROOT_PI = 1.1283791670955126
+
 _ROWS: list[Primitive] = [
     # arithmetic
     Primitive("add", 2, "({0} + {1})", "({0} + {1})", lambda g, a, b, y: (g, g)),
@@ -91,6 +93,7 @@ _ROWS: list[Primitive] = [
     Primitive("log10", 1, "np.log10({0})", "gc::log10({0})", _log_base(2.302585092994046)),
     Primitive("sqrt", 1, "np.sqrt({0})", "gc::sqrt({0})", lambda g, x, y: (g / (y * 2),)),
     Primitive("rsqrt", 1, "(1 / np.sqrt({0}))", "gc::rsqrt({0})", lambda g, x, y: (g * -0.5 * (y * y * y),)),
+    Primitive("erf", 1, "fn.erf({0})", "gc::erf({0})", lambda g, x, y: (g * (call("exp", -(x * x)) * TWO_BY_ROOT_PI),)),
     # trigonometric and hyperbolic
     Primitive("sin", 1, "np.sin({0})", "gc::sin({0})", lambda g, x, y: (g * call("cos", x),)),
     Primitive("cos", 1, "np.cos({0})", "gc::cos({0})", lambda g, x, y: (-(g * call("sin", x)),)),

@@ -1,4 +1,4 @@
-"""The functions behind the modules: linear maps, activations, dropout, losses."""
+"""The functions behind the modules: linear maps, activations, normalization, dropout, losses."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from ..tensor.tensor import Tensor
 
 tanh = FUNCTIONS["tanh"]
 sigmoid = FUNCTIONS["sigmoid"]
+layer_norm = FUNCTIONS["layer_norm"]
+rms_norm = FUNCTIONS["rms_norm"]
 _relu = FUNCTIONS["relu"]
 
 
@@ -113,6 +115,10 @@ def _class_weight(weight: Any, classes: int, prefix: str = "") -> None:
 
 def _class_rows(input: Any, target: Any, weight: Any) -> tuple[Any, Any]:
     """Scores (C), (N, C) or (N, C, d1, ...) as a matrix with a row for each of the flattened targets."""
+    scores, labels = input._array, target._array
+    if scores.ndim == 2 and labels.shape == scores.shape[:1] and labels.dtype == dtypes.int64.numpy:
+        _class_weight(weight, scores.shape[1])
+        return input, target
     ndim = input.ndim
     if ndim == 0:
         raise ValueError("Expected 1 or more dimensions (got 0)")
@@ -121,22 +127,19 @@ def _class_rows(input: Any, target: Any, weight: Any) -> tuple[Any, Any]:
             given = dtypes.type_name(target._array.dtype)
             raise RuntimeError(f"expected target dtype to be Long or Byte, but got {given}")
         target = target.long()
-    if ndim == 2 and target.ndim == 1 and input.shape[0] == target.shape[0]:
-        classes = input.shape[1]
-    else:
-        sizes = tuple(input.shape)
-        classes = sizes[0] if ndim == 1 else sizes[1]
-        expected = sizes[:1] + sizes[2:] if ndim > 1 else ()
-        if ndim > 1 and (target.ndim == 0 or sizes[0] != target.shape[0]):
-            batch = target.shape[0] if target.ndim else 1
-            raise ValueError(f"Expected input batch_size ({sizes[0]}) to match target batch_size ({batch}).")
-        if ndim <= 2 and target.ndim > 1:
-            raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
-        if tuple(target.shape) != expected and not (ndim == 1 and target.numel() == 1):
-            raise RuntimeError(f"Expected target size {list(expected)}, got {list(target.shape)}")
-        if ndim > 2:
-            input = input.permute(0, *range(2, ndim), 1)
-        input, target = input.reshape(-1 if classes else math.prod(expected), classes), target.reshape(-1)
+    sizes = tuple(input.shape)
+    classes = sizes[0] if ndim == 1 else sizes[1]
+    expected = sizes[:1] + sizes[2:] if ndim > 1 else ()
+    if ndim > 1 and (target.ndim == 0 or sizes[0] != target.shape[0]):
+        batch = target.shape[0] if target.ndim else 1
+        raise ValueError(f"Expected input batch_size ({sizes[0]}) to match target batch_size ({batch}).")
+    if ndim <= 2 and target.ndim > 1:
+        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
+    if tuple(target.shape) != expected and not (ndim == 1 and target.numel() == 1):
+        raise RuntimeError(f"Expected target size {list(expected)}, got {list(target.shape)}")
+    if ndim > 2:
+        input = input.permute(0, *range(2, ndim), 1)
+    input, target = input.reshape(-1 if classes else math.prod(expected), classes), target.reshape(-1)
     _class_weight(weight, classes)
     return input, target
 

@@ -10,7 +10,6 @@ from .arithmetic import div, eq, mul, ne, neg, sub, where
 from .core import array_of, array_op, one_backend
 from .dims import wrap_dim
 from .functions import exp
-from .reductions import reduce_array
 from .reductions import sum as sum_op
 from .shape import unsqueeze
 
@@ -95,15 +94,7 @@ def cross_entropy(
     Returns the loss, the rows' log-sum-exp, and the sum of the rows' weights, by which a mean divides.
     """
     backend = one_backend("cross_entropy", (input, target, weight), ("input", "target", "weight"))
-    losses, lse, weights = backend.cross_entropy(_as_rows(input, 1), target, weight, ignore_index, label_smoothing)
-    if weights is None:
-        total = backend.full((), losses.size, lse.dtype)
-        return (losses if reduction == "none" else reduce_array(reduction, losses, None, False)), lse, total
-    total = reduce_array("sum", weights, None, False)
-    if reduction == "none":
-        return losses, lse, total
-    loss = reduce_array("sum", losses, None, False)
-    return (div(loss, total) if reduction == "mean" else loss), lse, total
+    return backend.cross_entropy_loss(_as_rows(input, 1), target, weight, reduction, ignore_index, label_smoothing)
 
 
 cross_entropy.fill_grads = False
@@ -122,12 +113,11 @@ def _cross_entropy_rule(
     label_smoothing: float,
 ) -> Any:
     # On arrays only: a higher derivative is taken of the composite below.
-    backend = backend_of(input)
-    g = div(gs[0], result2) if reduction == "mean" else gs[0]
-    if g.ndim == 0:
-        g = backend.broadcast(g, input.shape[:1])
-    rows = _as_rows(input, 1)
-    return backend.cross_entropy_backward(g, rows, target, weight, result1, ignore_index, label_smoothing), None, None
+    total = result2 if reduction == "mean" else None
+    dx = backend_of(input).cross_entropy_loss_backward(
+        gs[0], _as_rows(input, 1), target, weight, result1, total, ignore_index, label_smoothing
+    )
+    return dx, None, None
 
 
 @cross_entropy.composite_of

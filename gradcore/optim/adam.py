@@ -90,14 +90,14 @@ class Adam(Optimizer):
                     step=age + 1,
                 )
                 for state in states:
-                    state["step"]._array += 1
+                    state["step"]._array.fill(age + 1)
                 note_changes(params)
         return loss
 
     def _age(self, p: Any) -> int:
         """How many steps `p` has made."""
         state = self.state[p]
-        return int(state["step"]) if state else 0
+        return int(state["step"]._array) if state else 0
 
     def _state_of(self, p: Any, names: list[str]) -> dict[str, Any]:
         state = self.state[p]

@@ -14,7 +14,7 @@ from ..autograd.inplace import apply_inplace, copy_values
 from ..autograd.tape import apply, elementwise_function
 from ..autograd.variable import Variable
 from ..backends import backend_of
-from ..ops import REGISTRY, Elementwise, Op, rows, shape
+from ..ops import REGISTRY, Elementwise, Op, norms, rows, shape
 from ..ops import arithmetic as A
 from ..ops import reductions as R
 from ..ops.broadcast import broadcastable
@@ -265,6 +265,87 @@ def softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tenso
 def log_softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
     """`x - log(sum(exp(x)))` along `dim`."""
     return _softmax(rows.log_softmax, input, dim, dtype)
+
+
+def _norm_arguments(op: str, input: Any, shape: Any, weight: Any, bias: Any, eps: Any) -> dict[str, Any]:
+    """The attributes of a norm; TypeError for an argument of the wrong kind."""
+    for position, name, value in ((1, "input", input), (3, "weight", weight), (4, "bias", bias)):
+        if not isinstance(value, Variable) and (value is not None or name == "input"):
+            raise TypeError(f"{op}(): argument '{name}' (position {position}) must be Tensor, not {_kind(value)}")
+    if not isinstance(shape, (tuple, list)):
+        raise TypeError(f"{op}(): argument 'normalized_shape' (position 2) must be tuple of ints, not {_kind(shape)}")
+    for i, size in enumerate(shape):
+        if not isinstance(size, int):
+            raise TypeError(
+                f"{op}(): argument 'normalized_shape' (position 2) must be tuple of ints, but found element of type "
+                f"{_kind(size)} at pos {i}"
+            )
+    if not isinstance(eps, (int, float)):
+        position = 5 if op == "layer_norm" else 4
+        raise TypeError(f"{op}(): argument 'eps' (position {position}) must be float, not {_kind(eps)}")
+    return {"normalized_shape": tuple(shape), "eps": float(eps)}
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__
+
+
+@function
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-05,
+) -> Tensor:
+    """`(x - mean) / sqrt(variance + eps) * weight + bias`, over the last dimensions (Ba et al., arXiv 1607.06450).
+
+    Args:
+        input: (..., *normalized_shape), floating point.
+        normalized_shape: the sizes of the dimensions that mean and (biased) variance are taken over.
+        weight: a factor for each element of normalized_shape, and bias a summand, in the input's dtype; with a float16
+            or bfloat16 input, which is computed in float32, they may also be float32.
+
+    Raises:
+        RuntimeError, TypeError, NotImplementedError: shapes or dtypes do not fit.
+
+    >>> import gradcore
+    >>> gradcore.layer_norm(gradcore.tensor([[1.0, 2.0, 3.0]]), (3,))
+    tensor([[-1.2247,  0.0000,  1.2247]])
+    """
+    attrs = _norm_arguments("layer_norm", input, normalized_shape, weight, bias, eps)
+    return apply(norms.layer_norm, (input, weight, bias), attrs)[0]
+
+
+@function
+def rms_norm(
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
+    """`x / sqrt(mean(x^2) + eps) * weight` over the last dimensions (Zhang and Sennrich, NeurIPS 2019).
+
+    Args:
+        input: (..., *normalized_shape), floating point; the result has its dtype.
+        normalized_shape: the sizes of the dimensions that the mean is taken over.
+        weight: a factor for each element of normalized_shape.
+        eps: None means the machine epsilon of the dtype computed in: float32's for float16 and bfloat16.
+
+    Raises:
+        RuntimeError, ValueError, TypeError, NotImplementedError: shapes or dtypes do not fit.
+
+    >>> import gradcore
+    >>> gradcore.rms_norm(gradcore.tensor([[3.0, 4.0, 0.0, 0.0]]), (4,))
+    tensor([[1.2000, 1.6000, 0.0000, 0.0000]])
+    """
+    if eps is None:
+        double = isinstance(input, Variable) and input.dtype is dtypes.float64
+        eps = dtypes.finfo(dtypes.float64 if double else dtypes.float32).eps
+    attrs = _norm_arguments("rms_norm", input, normalized_shape, weight, None, eps)
+    return apply(norms.rms_norm, (input, weight), attrs)[0]
+
+
+# As in PyTorch, they are no methods.
+METHODS.pop("layer_norm")
+METHODS.pop("rms_norm")
 
 
 @function

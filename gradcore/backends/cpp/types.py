@@ -43,6 +43,11 @@ def stored(dtype: np.dtype) -> str:
         raise TypeError(f"CUDA kernels know no dtype {dtype}; convert the array to one of {names}") from None
 
 
+def is_stored(dtype: np.dtype) -> bool:
+    """Whether kernels know this dtype."""
+    return dtype in _STORED
+
+
 def computed(dtype: np.dtype) -> str:
     """The C++ type in which elements are computed: float for the 16-bit floating-point types."""
     return "float" if dtype in HALVES else stored(dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,9 +13,15 @@ from ...devices import device as Device
 from ...expr import Program
 from ...expr.numpy_emit import compile_numpy
 from ..base import Array, Number, Reduction
+from . import blocked
 from .dtypes import F32, WIDER, wide
+from .norms import Norms
 from .optimizers import Optimizers
 from .rows import Rows
+
+# Elements from which arrays are worked on block by block, or by native kernels, and by several threads. It is a matter
+# of the shape alone, so that results never depend on timing.
+LARGE = 1 << 15
 
 _INT64 = np.dtype(np.int64)
 _NONE: frozenset[str] = frozenset()
@@ -30,7 +37,7 @@ _COMBINE: dict[str, np.ufunc] = {
 _SUMS = (np.add, np.multiply)
 
 
-class CpuBackend(Rows, Optimizers):
+class CpuBackend(Rows, Norms, Optimizers):
     """NumPy on the host."""
 
     device = Device("cpu")
@@ -67,6 +74,33 @@ class CpuBackend(Rows, Optimizers):
         out_dtypes: Sequence[np.dtype],
         shape: tuple[int, ...],
     ) -> list[Array]:
+        if math.prod(shape) >= LARGE:
+            return self.large_elementwise(program, inputs, compute, out_dtypes, shape)
+        return self.small_elementwise(program, inputs, compute, out_dtypes, shape)
+
+    def large_elementwise(
+        self,
+        program: Program,
+        inputs: Sequence[Array | Number],
+        compute: np.dtype,
+        out_dtypes: Sequence[np.dtype],
+        shape: tuple[int, ...],
+    ) -> list[Array]:
+        """`elementwise` for a shape of at least `LARGE` elements."""
+        alone = program.operations < 2 and math.prod(shape) < 2 * blocked.GRAIN  # neither blocks nor threads are a gain
+        if alone or not blocked.suits(program, compute):
+            return self.small_elementwise(program, inputs, compute, out_dtypes, shape)
+        return blocked.evaluate(program, inputs, compute, out_dtypes, shape)
+
+    def small_elementwise(
+        self,
+        program: Program,
+        inputs: Sequence[Array | Number],
+        compute: np.dtype,
+        out_dtypes: Sequence[np.dtype],
+        shape: tuple[int, ...],
+    ) -> list[Array]:
+        """`elementwise` by one ufunc after the other, each for the whole arrays."""
         results = self._evaluate(program, inputs, compute, shape)
         outs = []
         for value, dtype in zip(results, out_dtypes):
@@ -114,6 +148,41 @@ class CpuBackend(Rows, Optimizers):
         keepdims: bool,
         parameters: dict[str, Number] | None = None,
     ) -> Array:
+        if math.prod(shape) >= LARGE:
+            return self.large_reduce(reduction, inputs, compute, out_dtype, shape, axes, keepdims, parameters)
+        return self.small_reduce(reduction, inputs, compute, out_dtype, shape, axes, keepdims, parameters)
+
+    def large_reduce(
+        self,
+        reduction: Reduction,
+        inputs: Sequence[Array | Number],
+        compute: np.dtype,
+        out_dtype: np.dtype,
+        shape: tuple[int, ...],
+        axes: tuple[int, ...],
+        keepdims: bool,
+        parameters: dict[str, Number] | None = None,
+    ) -> Array:
+        """`reduce` over a shape of at least `LARGE` elements."""
+        if reduction.map.operations and not blocked.suits(reduction.map, compute):
+            return self.small_reduce(reduction, inputs, compute, out_dtype, shape, axes, keepdims, parameters)
+        ufunc = _COMBINE[reduction.combine]
+        dtype = wide(compute) if ufunc in _SUMS else None
+        acc = blocked.reduce(ufunc, reduction.map, inputs, compute, shape, axes, keepdims, dtype)
+        return self._finish(reduction, acc, out_dtype, shape, axes, parameters)
+
+    def small_reduce(
+        self,
+        reduction: Reduction,
+        inputs: Sequence[Array | Number],
+        compute: np.dtype,
+        out_dtype: np.dtype,
+        shape: tuple[int, ...],
+        axes: tuple[int, ...],
+        keepdims: bool,
+        parameters: dict[str, Number] | None = None,
+    ) -> Array:
+        """`reduce` with the map evaluated for the whole arrays."""
         ufunc: Any = _COMBINE[reduction.combine]
         work = wide(compute)
         mapped: Any = inputs[0]
@@ -121,7 +190,20 @@ class CpuBackend(Rows, Optimizers):
             mapped = np.asarray(self._evaluate(reduction.map, inputs, work, shape)[0])
             if mapped.shape != shape:
                 mapped = np.broadcast_to(mapped, shape)
-        acc = ufunc.reduce(mapped, axes, work if ufunc in _SUMS else None, None, keepdims)
+        # None is the quicker spelling of all axes, and of the dtype that it has.
+        axis = axes if len(axes) < len(shape) else None
+        acc = ufunc.reduce(mapped, axis, work if ufunc in _SUMS and mapped.dtype is not work else None, None, keepdims)
+        return self._finish(reduction, acc, out_dtype, shape, axes, parameters)
+
+    @staticmethod
+    def _finish(
+        reduction: Reduction,
+        acc: Any,
+        out_dtype: np.dtype,
+        shape: tuple[int, ...],
+        axes: tuple[int, ...],
+        parameters: dict[str, Number] | None,
+    ) -> Array:
         if reduction.finish is not None:
             count = 1
             for axis in axes:

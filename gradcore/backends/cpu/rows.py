@@ -1,58 +1,114 @@
-"""Softmax and cross-entropy of rows, in NumPy."""
+"""Softmax and cross-entropy of rows, in NumPy: a few rows at a time, so that every step finds them in the cache."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
 from ..base import Array, Backend
 from .dtypes import wide
+from .threads import parallel
+
+# Elements of the rows worked on at a time.
+ROWS = 1 << 16
+# Elements from which another thread is worth waking.
+GRAIN = 1 << 16
+
+
+def in_blocks(function: Callable[[slice, Array], None], rows: int, columns: int, dtype: np.dtype) -> None:
+    """Call `function(rows, scratch)` for slices of the rows, on several threads where there are many.
+
+    `scratch` is an array (rows, columns) of `dtype` to work in.
+    """
+    step = max(1, min(rows, ROWS // max(columns, 1)))
+    count = -(-rows // step)
+
+    def task(start: int, stop: int) -> None:
+        scratch = np.empty((step, columns), dtype)
+        for first in range(start * step, min(stop * step, rows), step):
+            last = min(first + step, rows)
+            function(slice(first, last), scratch[: last - first])
+
+    parallel(task, count, max(1, GRAIN // max(step * columns, 1)))
 
 
 class Rows(Backend):
     """The kernels over rows."""
 
     def softmax(self, x: Array, log: bool, out_dtype: np.dtype) -> Array:
-        x = x.astype(wide(x.dtype), copy=False)
-        if x.size == 0:
-            return x.astype(out_dtype)
-        shifted = x - x.max(axis=1, keepdims=True)
-        if log:
-            shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        else:
-            np.exp(shifted, out=shifted)
-            shifted /= shifted.sum(axis=1, keepdims=True)
-        return shifted.astype(out_dtype, copy=False)
+        work = wide(x.dtype)
+        out = np.empty(x.shape, out_dtype)
+
+        def block(at: slice, scratch: Array) -> None:
+            result = out[at] if out_dtype == work else scratch
+            shifted = np.subtract(x[at], np.maximum.reduce(x[at], 1, keepdims=True), out=result, dtype=work)
+            if log:
+                powers = np.exp(shifted, out=scratch if result is not scratch else None)
+                shifted -= np.log(np.add.reduce(powers, 1, keepdims=True))
+            else:
+                np.exp(shifted, out=shifted)
+                shifted /= np.add.reduce(shifted, 1, keepdims=True)
+            if result is scratch:
+                out[at] = scratch
+
+        rows, columns = x.shape
+        if x.size:
+            in_blocks(block, rows, columns, work)
+        return out
 
     def softmax_backward(self, grad: Array, result: Array, log: bool, out_dtype: np.dtype) -> Array:
         work = wide(result.dtype)
-        grad, result = grad.astype(work, copy=False), result.astype(work, copy=False)
-        if log:
-            out = grad - np.exp(result) * grad.sum(axis=1, keepdims=True)
-        else:
-            out = result * (grad - (grad * result).sum(axis=1, keepdims=True))
-        return out.astype(out_dtype, copy=False)
+        out = np.empty(result.shape, out_dtype)
+
+        def block(at: slice, scratch: Array) -> None:
+            g, y = grad[at].astype(work, copy=False), result[at].astype(work, copy=False)
+            if log:  # grad - exp(result) * sum(grad)
+                np.exp(y, out=scratch)
+                scratch *= np.add.reduce(g, 1, keepdims=True)
+                np.subtract(g, scratch, out=out[at], casting="same_kind")
+            else:  # result * (grad - sum(grad * result))
+                np.subtract(g, np.vecdot(g, y)[:, None], out=scratch)
+                np.multiply(scratch, y, out=out[at], casting="same_kind")
+
+        rows, columns = result.shape
+        in_blocks(block, rows, columns, work)
+        return out
 
     def cross_entropy(
         self, logits: Array, target: Array, weight: Array | None, ignore_index: int, label_smoothing: float
     ) -> tuple[Array, Array, Array | None]:
         work = wide(logits.dtype)
-        x = logits.astype(work, copy=False)
-        rows, classes = x.shape
+        rows, classes = logits.shape
         keep, safe = _targets(target, classes, ignore_index)
-        top = np.maximum.reduce(x, 1) if classes else np.zeros(rows, work)
-        shifted = x - top[:, None]
-        lse = np.log(np.add.reduce(np.exp(shifted, shifted), 1)) + top
-        loss = lse - x[np.arange(rows), safe]
-        if keep is None and weight is None and not label_smoothing:
+        lse, chosen, total = np.empty(rows, work), np.empty(rows, work), None
+        weighted = keep is not None or weight is not None or label_smoothing != 0
+        if weighted:
+            full = np.ones(classes, work) if weight is None else weight.astype(work, copy=False)
+            total = np.empty(rows, work) if label_smoothing else None
+
+        def block(at: slice, scratch: Array) -> None:
+            x = logits[at]
+            top = np.maximum.reduce(x, 1) if classes else np.zeros(len(x), work)
+            np.subtract(x, top[:, None], out=scratch, dtype=work)
+            np.exp(scratch, out=scratch)
+            np.log(np.add.reduce(scratch, 1), out=lse[at])
+            lse[at] += top
+            chosen[at] = x[np.arange(len(x)), safe[at]]
+            if total is not None:
+                total[at] = x.astype(work, copy=False) @ full
+
+        in_blocks(block, rows, classes, work)
+        loss = lse - chosen
+        if not weighted:
             return loss.astype(logits.dtype, copy=False), lse, None
-        full = np.ones(classes, work) if weight is None else weight.astype(work, copy=False)
         w = full[safe]
         if keep is not None:
             w = np.where(keep, w, 0)
         loss *= w
-        if label_smoothing:
+        if total is not None:
             # Every row's loss is a weighted sum over classes c of q[c] * (lse - x[c]).
-            smooth = (lse * full.sum() - x @ full) / classes
+            smooth = (lse * full.sum() - total) / classes
             loss = (1 - label_smoothing) * loss + label_smoothing * smooth
         if keep is not None:
             loss = np.where(keep, loss, 0)
@@ -71,25 +127,39 @@ class Rows(Backend):
         work = wide(logits.dtype)
         rows, classes = logits.shape
         keep, safe = _targets(target, classes, ignore_index)
-        out = logits.astype(work, copy=False) - lse[:, None]
-        np.exp(out, out)
-        index = np.arange(rows)
+        out = np.empty(logits.shape, logits.dtype)
+        g = grad.astype(work, copy=False)
+        if keep is not None:
+            g = np.where(keep, g, 0)
         w = None if weight is None else weight.astype(work, copy=False)
         if label_smoothing:
-            # The gradient of sum(q * (lse - x)) is sum(q) * softmax(x) - q.
-            q = np.full((rows, classes), label_smoothing / classes, work)
-            if w is not None:
-                q *= w
-            q[index, safe] += (1 - label_smoothing) * (1 if w is None else w[safe])
-            out *= q.sum(axis=1, keepdims=True)
-            out -= q
-        else:
-            out[index, safe] -= 1
-            if w is not None:
-                out *= w[safe][:, None]
-        g = grad.astype(work, copy=False)
-        out *= (g if keep is None else np.where(keep, g, 0))[:, None]
-        return out.astype(logits.dtype, copy=False)
+            # The gradient of sum(q * (lse - x)) is sum(q) * softmax(x) - q, where q is `spread` for every class and
+            # `peak` more for the target.
+            spread = np.full(classes, label_smoothing / classes, work)
+            spread *= 1 if w is None else w
+            peak = np.full(rows, 1 - label_smoothing, work)
+            peak *= 1 if w is None else w[safe]
+            mass = peak + spread.sum()
+        elif w is not None:
+            g = g * w[safe]
+
+        def block(at: slice, scratch: Array) -> None:
+            result = out[at] if logits.dtype == work else scratch
+            np.subtract(logits[at], lse[at, None], out=result, dtype=work)
+            np.exp(result, out=result)
+            target = np.arange(len(result)), safe[at]
+            if label_smoothing:
+                result *= mass[at, None]
+                result -= spread
+                result[target] -= peak[at]
+            else:
+                result[target] -= 1
+            result *= g[at, None]
+            if result is scratch:
+                out[at] = scratch
+
+        in_blocks(block, rows, classes, work)
+        return out
 
 
 def _targets(target: Array, classes: int, ignore_index: int) -> tuple[Array | None, Array]:

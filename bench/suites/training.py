@@ -1,0 +1,62 @@
+"""Whole training steps: steps a second, the peak memory, and a loss curve that is PyTorch's own.
+
+Before anything is timed, every subject trains in float64 from the same initial weights on the same batches, and its
+losses must be those of the reference.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from .. import peers
+from ..case import Case, Step
+from ..lab import Lab
+from .data import digits as digits_data
+from .models import training_step
+
+SUITE = "training"
+# Steps compared in float64, and how far the losses may lie apart.
+CURVE = ("float64", 100, 1e-8)
+
+
+def digits(lab: Lab, dtype: str) -> Step:
+    """A step of a network with one hidden layer on scikit-learn's digits, Adam: it returns the loss."""
+    data = digits_data(dtype)
+    if not lab.torchlike:
+        return lab.digits(data)  # type: ignore[attr-defined]
+    nn = lab.module.nn
+    model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
+    model = model.to(lab.device, getattr(lab.module, dtype))
+    with lab.module.no_grad():
+        for p, w in zip(model.parameters(), data.weights):
+            p.copy_(lab.tensor(w))
+    x, y = lab.tensor(data.x), lab.tensor(data.y)
+    batches = itertools.cycle([lab.tensor(b) for b in data.batches])
+
+    def batch() -> Any:
+        rows = next(batches)
+        return x[rows], y[rows]
+
+    return training_step(lab, model, "Adam", batch)
+
+
+def waiting(lab: Lab, dtype: str) -> Step:
+    """Of a case whose network cannot be built yet: `needs` keeps it from being run."""
+    raise NotImplementedError("this network waits for layers that do not exist yet")
+
+
+def cases(quick: bool) -> list[Case]:
+    """The networks."""
+    return [
+        Case(
+            SUITE, "digits", "digits, 64-128-10, batch 64, Adam", digits, size=64 * 128, peers=peers.PEERS, steps=10,
+            terms=10 * 128, curve=CURVE, memory=True, load=digits_data,
+        ),
+        Case(SUITE, "cnn", "small CNN", waiting, needs=("nn.Conv2d", "nn.MaxPool2d"), memory=True),
+        Case(SUITE, "lstm", "LSTM", waiting, needs=("nn.LSTM", "nn.Embedding"), memory=True),
+        Case(
+            SUITE, "gpt", "small GPT", waiting, memory=True,
+            needs=("nn.functional.scaled_dot_product_attention", "nn.LayerNorm", "nn.Embedding", "nn.functional.gelu"),
+        ),
+    ]  # fmt: skip
