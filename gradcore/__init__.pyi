@@ -443,6 +443,9 @@ def tanh(input: Tensor) -> Tensor:
 def sigmoid(input: Tensor) -> Tensor:
     """The logistic function `1 / (1 + exp(-input))`."""
 
+def erf(input: Tensor) -> Tensor:
+    """The error function `2 / sqrt(pi) * integral from 0 to input of exp(-t**2)`."""
+
 def relu(input: Tensor) -> Tensor:
     """`max(input, 0)`; NaN stays NaN, the derivative at 0 is 0."""
 

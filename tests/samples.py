@@ -114,6 +114,12 @@ def _others() -> list[Sample]:
         _S("maximum", lambda m, x: m.maximum(x, x), (3,), second=False),
         _S("where", lambda m, x, y: m.where(x > 0, x, y), (3, 4), (4,)),
         _S("where", lambda m, x: m.where(x > 0, x, 0.0), (3, 4)),
+        # activations
+        *[_S(name, lambda m, x, name=name, k=k: getattr(m.nn.functional, name)(x * 3, **k), shape)
+          for name, k, shape in (
+              ("gelu", {}, (3, 4)), ("gelu", {}, ()), ("gelu", {"approximate": "tanh"}, (3, 4)), ("silu", {}, (3, 4)),
+              ("silu", {}, (0, 3)), ("softplus", {}, (3, 4)), ("softplus", {"beta": 2.5, "threshold": 1.5}, (3, 4)))],
+        _S("silu_", lambda m, x: m.nn.functional.silu(x * 2, inplace=True) * x, (3,)),
         # reductions
         *[
             _S(name, lambda m, x, name=name, k=k: getattr(m, name)(x, **k), shape)

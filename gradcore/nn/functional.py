@@ -10,7 +10,7 @@ from .. import dtypes
 from ..autograd.inplace import apply_inplace
 from ..autograd.tape import apply
 from ..ops import functions, linalg, losses, rows
-from ..tensor.functions import FUNCTIONS
+from ..tensor.functions import FUNCTIONS, runner
 from ..tensor.random import default_generator
 from ..tensor.tensor import Tensor
 
@@ -34,6 +34,31 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 def relu_(input: Tensor) -> Tensor:
     """`relu` in place."""
     return input.relu_()
+
+
+_gelu, _silu, _softplus = runner(functions.gelu), runner(functions.silu), runner(functions.softplus)
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """`input` times the standard normal distribution function of it (Hendrycks & Gimpel, 2016).
+
+    `approximate="tanh"` is their approximation by a hyperbolic tangent.
+
+    Raises:
+        RuntimeError: `approximate` is neither "none" nor "tanh".
+        NotImplementedError: `input` is not of a floating point dtype.
+    """
+    return _gelu(functions.gelu, (input,), {"approximate": approximate})
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """`input * sigmoid(input)`, also called swish (Elfwing et al., Neural Networks 2018)."""
+    return apply_inplace(functions.silu, (input,), {}) if inplace else _silu(functions.silu, (input,), {})
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """`log(1 + exp(beta * input)) / beta`, and `input` itself where `beta * input` is over `threshold`."""
+    return _softplus(functions.softplus, (input,), {"beta": beta, "threshold": threshold})
 
 
 def _implicit_dim(name: str, ndim: int, stacklevel: int) -> int:

@@ -16,6 +16,9 @@ from ..expr.graph import input_names, make_const
 from ..expr.numpy_emit import compile_numpy
 from .core import Attrs, Op, Plan, one_backend, register
 
+_CATEGORIES = ("bool", "integer", "floating point")
+_TAKES = {"number": (1, 2), "integral": (1, 0), "floating": (2,)}
+
 
 class Elementwise(Op):
     """An op declared by a Python function over scalars.
@@ -139,13 +142,10 @@ class Elementwise(Op):
                 promoted = default
             elif self.bool_error and any(kind in (bool, dtypes.bool_.numpy) for kind, _ in operands):
                 raise RuntimeError(f"{self.name}(): {self.bool_error}")
-            elif (self.promote == "number" and promoted is dtypes.bool_) or (
-                self.promote == "integral" and promoted.is_floating_point
-            ):
-                takes = "integer or floating point" if promoted is dtypes.bool_ else "integer or bool"
+            elif (taken := _TAKES.get(self.promote)) and promoted.category not in taken:
                 raise NotImplementedError(
-                    f"\"{self.name}\" not implemented for '{dtypes.type_name(promoted.numpy)}': it takes {takes} "
-                    "tensors; convert first"
+                    f"\"{self.name}\" not implemented for '{dtypes.type_name(promoted.numpy)}': it takes "
+                    f"{' or '.join(_CATEGORIES[c] for c in taken)} tensors; convert first"
                 )
             if options and not promoted.is_floating_point:
                 raise RuntimeError(
@@ -297,7 +297,8 @@ def elementwise(
 ) -> Any:
     """Declare an elementwise op (a decorator): function, method, in-place method, kernels and derivatives follow.
 
-    `promote="float"` computes integers in the default float type, `"integral"` refuses floats, `"number"` bools.
+    `promote="float"` computes integers in the default float type, `"integral"` refuses floats, `"number"` bools, and
+    `"floating"` takes floats alone.
     `derivative` replaces the symbolic one: a function of what it names among `g`, `result` and the inputs, returning
     one gradient for each input of the op. `bool_error` is the message for any bool operand, where they are refused.
     `kind` is the class of the op.

@@ -124,6 +124,8 @@ class TensorMethods(Variable):
         """The hyperbolic tangent."""
     def sigmoid(self) -> Tensor:
         """The logistic function `1 / (1 + exp(-input))`."""
+    def erf(self) -> Tensor:
+        """The error function `2 / sqrt(pi) * integral from 0 to input of exp(-t**2)`."""
     def relu(self) -> Tensor:
         """`max(input, 0)`; NaN stays NaN, the derivative at 0 is 0."""
     @overload
@@ -268,6 +270,8 @@ class TensorMethods(Variable):
         """`tanh` in place: the tensor is changed and returned."""
     def sigmoid_(self) -> Self:
         """`sigmoid` in place: the tensor is changed and returned."""
+    def erf_(self) -> Self:
+        """`erf` in place: the tensor is changed and returned."""
     def relu_(self) -> Self:
         """`relu` in place: the tensor is changed and returned."""
     def multiply(self, other: Tensor | _float) -> Tensor:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Function = Callable[..., Any]
 
 
-def _runner(op: Op) -> Any:
+def runner(op: Op) -> Any:
     """What an op's function calls: the short way for elementwise ops without attributes, made on first use."""
     if not isinstance(op, Elementwise) or op.promote == "integral":  # integers have no use for a short way for floats
         return apply
@@ -48,7 +48,7 @@ def _derived() -> tuple[dict[str, Function], dict[str, Function]]:
     """The functions and methods that follow from the registry."""
     public = [op for op in REGISTRY.values() if op.public and (op.methods or not isinstance(op, Elementwise))]
     inplace = [(op, m) for op in REGISTRY.values() for m in op.methods if m.endswith("_")]
-    made = make_functions([(op, op.name, _runner(op)) for op in public] + [(op, m, apply_inplace) for op, m in inplace])
+    made = make_functions([(op, op.name, runner(op)) for op in public] + [(op, m, apply_inplace) for op, m in inplace])
     functions = dict(zip([op.name for op in public], made))
     methods = {m: functions[op.name] for op in public for m in op.methods if m == op.name}
     for (op, m), function in zip(inplace, made[len(public) :]):
