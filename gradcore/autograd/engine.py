@@ -188,6 +188,7 @@ def _fit_all(
 ) -> None:
     """Give `results` the shapes and dtypes of the inputs. None is left of what nobody wants, and of what goes to one of
     several results of a node, which is delivered here."""
+    edge: Any
     for position, edge in enumerate(node.edges):
         r = results[position]
         if edge is None or r is None:
@@ -298,7 +299,7 @@ def _recorded(node: Node, g: Any) -> Sequence[Any]:
                 t = edge
         saved.append(t)
     gs = _filled(node, g) if node.outputs is not None else (g,)
-    composite = getattr(plan.op, "composite", None)
+    composite = plan.op.composite
     if composite is not None:
         return _through_composite(node, composite, gs, saved)
     return plan.backward(gs, saved, node.attrs, node.meta)
@@ -314,7 +315,7 @@ def _through_composite(node: Node, composite: Any, gs: Sequence[Any], saved: Seq
         value = values[name] if name in values else _placeholder(node, i, backend_of(gs[0]._array))
         # A view, which is nothing else's input: one input may be made from another, or be given twice.
         values[name] = view(value, shape=value.shape)
-    result = composite(**{**op.defaults, **values, **node.attrs})
+    result = composite(**{**op.defaults, **values, **(node.attrs or {})})
     targets = [values[op.inputs[i]] for i in wanted]
     found = run([(result, gs[0])], retain_graph=True, create_graph=True, inputs=targets, accumulate=False)
     assert found is not None

@@ -14,7 +14,7 @@ from .engine import FREED, not_ours
 from .grad_mode import mode, no_grad
 from .inplace import rebase
 from .tape import edge_of, record, wants_grad, wrap
-from .variable import Node, Variable, bump
+from .variable import Node, Variable, bump, describe
 
 
 class FunctionCtx:
@@ -207,6 +207,8 @@ class Function:
         ctx._tensors = tuple(isinstance(o, Variable) for o in outputs)
         tensors = [o for o in outputs if isinstance(o, Variable)]
         node = record(_plan_of(cls), args, ctx.needs_input_grad, args, [t._array for t in tensors], {"ctx": ctx})  # type: ignore[arg-type]
+        if len(tensors) > 1:
+            node.outputs = tuple(describe(t._array) for t in tensors)
         saved: list[Any] = []
         counters: list[Any] = []
         places: list[Any] = []

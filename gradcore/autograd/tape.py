@@ -75,14 +75,15 @@ def record(
     attrs: Attrs,
     saved_arrays: dict[int, Array] | None = None,
 ) -> Node:
-    """Make the node of an operation on `inputs`, whose arrays and numbers are `arrays`.
+    """Make the node of an operation on `inputs`, whose arrays and numbers are `arrays`. The first of `outputs` is the
+    result, the others may be kept.
 
     `saved_arrays` replaces inputs to be kept, for in-place operations.
     """
     node = Node()
     node.plan = plan
     node.fits = False
-    node.extra = node.indices = node.meta = None
+    node.extra = node.indices = node.meta = node.outputs = None
     edges: list[Edge] = []
     for t, need in zip(inputs, needs):
         if need:
@@ -113,7 +114,6 @@ def record(
     if plan.describe is not None:
         node.meta = plan.describe(arrays)
     node.attrs = attrs
-    node.outputs = tuple(map(describe, outputs)) if len(outputs) > 1 else None
     first = outputs[0]
     node.shape, node.dtype = first.shape, first.dtype
     node.sequence = next_sequence()
@@ -138,8 +138,11 @@ def apply(op: Op, inputs: Sequence[Any], attrs: Attrs) -> Any:
         if moved is None:
             raise
         return apply(op, moved, attrs)
+    results = (out,)
     if out.__class__ is tuple:
-        return _several(op, inputs, arrays, needs, attrs, out)
+        if op.composite is None:
+            return _several(op, inputs, arrays, needs, attrs, out)
+        results, out = out, out[0]  # the others are for the backward pass
     if op.view is None and out is arrays[0]:
         return inputs[0]
     tensor = bare(_tensor, out)
@@ -147,10 +150,10 @@ def apply(op: Op, inputs: Sequence[Any], attrs: Attrs) -> Any:
         _mark_views(op, inputs[0], arrays[0], (tensor,), attrs)
     if True in needs and mode.enabled and out.dtype.kind in "fV":
         plan = op.plan(tuple(needs), op.plan_key(arrays, attrs))
-        tensor._node = node = record(plan, inputs, needs, arrays, (out,), attrs)
+        tensor._node = node = record(plan, inputs, needs, arrays, results, attrs)
         tensor._requires_grad = True
-        if plan.outputs:  # the saved result shares the counter of the tensor it is
-            tensor._counter = node.counters[-1]
+        if 0 in plan.outputs:  # the saved result shares the counter of the tensor it is
+            tensor._counter = node.counters[len(plan.inputs)]
     return tensor
 
 
@@ -166,6 +169,7 @@ def _several(
         if True in differentiable:
             plan = op.plan(tuple(needs), op.plan_key(arrays, attrs))
             node = record(plan, inputs, needs, arrays, results, attrs)
+            node.outputs = tuple(map(describe, results))
             for i, t in enumerate(tensors):
                 if differentiable[i]:
                     t._node, t._index, t._requires_grad = node, i, True

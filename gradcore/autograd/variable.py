@@ -70,7 +70,17 @@ class Variable:
     rest are defaults of the class: an instance stores only what differs.
     """
 
-    __slots__ = ("_array", "_base", "_counter", "_index", "_node", "_requires_grad", "_spec")
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_array",
+        "_base",
+        "_counter",
+        "_index",
+        "_node",
+        "_requires_grad",
+        "_spec",
+    )
 
     _array: Array
     # Of the array, if it takes the short way; None: not known yet, or it does not.

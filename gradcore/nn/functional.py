@@ -203,7 +203,7 @@ def cross_entropy(
         return _soft_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
     logits, index = _class_rows(input, target, weight)
     attrs = {"reduction": reduction, "ignore_index": ignore_index, "label_smoothing": float(label_smoothing)}
-    loss = apply(rows.cross_entropy, (logits, index, weight), attrs)[0]
+    loss = apply(rows.cross_entropy, (logits, index, weight), attrs)
     return loss.reshape(target.shape) if reduction == "none" else loss
 
 

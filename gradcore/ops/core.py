@@ -58,6 +58,9 @@ class Op:
     methods: tuple[str, ...] = ()
     varargs: str | None = None
     public = True
+    # The definition in plain ops, which higher derivatives are taken of. An op that has one gives its first result
+    # alone; the others are what its kernel keeps for the backward pass.
+    composite: Callable[..., Any] | None = None
     # Whether the derivative wants zeros, not None, for results that no gradient arrived at.
     fill_grads = True
     # The class of the tape's node, as PyTorch names it, or a function of the node where PyTorch has several.
@@ -184,7 +187,6 @@ class ArrayOp(Op):
         self.inputs = tuple(n for n, a in annotated.items() if a in ("Array", "Array | None", "Sequence[Array]"))
         self.variadic = bool(self.inputs) and annotated[self.inputs[0]] == "Sequence[Array]"
         self.rules: dict[str, Callable[..., Any]] = {}
-        self.composite: Callable[..., Any] | None = None
 
     def derivative(self, **rules: Callable[..., Any]) -> None:
         """Set the rules by input name."""

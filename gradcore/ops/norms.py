@@ -114,12 +114,9 @@ def layer_norm(
     return out, mu, rstd
 
 
-layer_norm.fill_grads = False
-
-
 @layer_norm.joint_derivative
 def _layer_norm_rule(
-    gs: Any,
+    g: Array,
     input: Array,
     weight: Array | None,
     result1: Array,
@@ -128,7 +125,7 @@ def _layer_norm_rule(
     normalized_shape: Shape,
 ) -> Any:
     # On arrays only: a higher derivative is taken of the composite below.
-    return _gradients(gs[0], input, weight, normalized_shape, result1, result2, needs)
+    return _gradients(g, input, weight, normalized_shape, result1, result2, needs)
 
 
 @layer_norm.composite_of
@@ -160,14 +157,11 @@ def rms_norm(input: Array, weight: Array | None, normalized_shape: Shape, eps: f
     return out, rstd
 
 
-rms_norm.fill_grads = False
-
-
 @rms_norm.joint_derivative
 def _rms_norm_rule(
-    gs: Any, input: Array, weight: Array | None, result1: Array, needs: tuple[bool, ...], normalized_shape: Shape
+    g: Array, input: Array, weight: Array | None, result1: Array, needs: tuple[bool, ...], normalized_shape: Shape
 ) -> Any:
-    return _gradients(gs[0], input, weight, normalized_shape, None, result1, (*needs, False))[:2]
+    return _gradients(g, input, weight, normalized_shape, None, result1, (*needs, False))[:2]
 
 
 @rms_norm.composite_of

@@ -97,12 +97,9 @@ def cross_entropy(
     return backend.cross_entropy_loss(_as_rows(input, 1), target, weight, reduction, ignore_index, label_smoothing)
 
 
-cross_entropy.fill_grads = False
-
-
 @cross_entropy.joint_derivative
 def _cross_entropy_rule(
-    gs: Any,
+    g: Array,
     input: Array,
     target: Array,
     weight: Array | None,
@@ -115,7 +112,7 @@ def _cross_entropy_rule(
     # On arrays only: a higher derivative is taken of the composite below.
     total = result2 if reduction == "mean" else None
     dx = backend_of(input).cross_entropy_loss_backward(
-        gs[0], _as_rows(input, 1), target, weight, result1, total, ignore_index, label_smoothing
+        g, _as_rows(input, 1), target, weight, result1, total, ignore_index, label_smoothing
     )
     return dx, None, None
 

@@ -314,7 +314,7 @@ def layer_norm(
     tensor([[-1.2247,  0.0000,  1.2247]])
     """
     attrs = _norm_arguments("layer_norm", input, normalized_shape, weight, bias, eps)
-    return apply(norms.layer_norm, (input, weight, bias), attrs)[0]
+    return apply(norms.layer_norm, (input, weight, bias), attrs)
 
 
 @function
@@ -340,7 +340,7 @@ def rms_norm(
         double = isinstance(input, Variable) and input.dtype is dtypes.float64
         eps = dtypes.finfo(dtypes.float64 if double else dtypes.float32).eps
     attrs = _norm_arguments("rms_norm", input, normalized_shape, weight, None, eps)
-    return apply(norms.rms_norm, (input, weight), attrs)[0]
+    return apply(norms.rms_norm, (input, weight), attrs)
 
 
 # As in PyTorch, they are no methods.
