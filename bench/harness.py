@@ -226,19 +226,19 @@ class Harness:
     def time(self, case: Case, workers: dict[str, Worker], least: int = 5) -> dict[str, Timing]:
         """The times of the prepared case: rounds of a turn for each subject, the order rotating.
 
-        Rounds during which other processes were busy are taken again, up to as many as were wanted; if fewer than
-        `least` quiet ones come of it, all of them count.
+        Rounds during which other processes were busy are taken again, for up to twice the time; if fewer than `least`
+        quiet ones come of it, all of them count.
         """
         plan, subjects = self.plan, list(workers)
         several = self.threads(case) > 1
         turn = TURN[several]
         pause = 0.0 if plan.quick else PAUSE[several] if plan.pause is None else plan.pause
-        repetitions = {}
+        repetitions, extra = {}, {}
         spent = 0.0
         for s in subjects:
             step = workers[s].ask("warm", 0.005 if plan.quick else 0.3, case.device_clock)
-            repetitions[s] = max(1, min(10_000, int(turn / step)))
-            spent += max(turn, step) + step + pause  # a turn begins with a step that is not counted
+            repetitions[s], extra[s] = max(1, min(10_000, int(turn / step))), step < 1
+            spent += max(turn, step) + step * extra[s] + pause
             time.sleep(pause)
         least = 2 if plan.quick else least
         rounds = max(least, min(plan.rounds, int(plan.seconds / spent)))
@@ -246,14 +246,16 @@ class Harness:
         ours = [w.process.pid for w in workers.values()]
         taken: list[list[float]] = []
         busy: list[float] = []
-        while len(taken) < (1 if plan.quick else 2) * rounds and sum(b <= BUSY for b in busy) < rounds:
+        latest = time.perf_counter() + (0 if plan.quick else 2 * plan.seconds)
+        while len(taken) < rounds or (sum(b <= BUSY for b in busy) < rounds and time.perf_counter() < latest):
             start, before = time.perf_counter(), foreign(ours)
             for _ in range(block):
                 row = [0.0] * len(subjects)
                 for i in range(len(subjects)):
                     k = (i + len(taken)) % len(subjects)
                     s = subjects[k]
-                    row[k] = workers[s].ask("time", repetitions[s], case.device_clock) / repetitions[s]
+                    took = workers[s].ask("time", repetitions[s], case.device_clock, extra[s])
+                    row[k] = took / repetitions[s]
                     time.sleep(pause)
                 taken.append(row)
             elapsed, after = time.perf_counter() - start, foreign(ours)

@@ -61,9 +61,10 @@ class Lab:
         """Return when `result` is computed; most subjects compute at once, or wait for the whole device."""
         self.wait()
 
-    def seconds(self, step: Step, repetitions: int, device_clock: bool) -> float:
-        """The time that `repetitions` steps take, after one that is not counted."""
-        self.finish(step())
+    def seconds(self, step: Step, repetitions: int, device_clock: bool, extra: bool = True) -> float:
+        """The time that `repetitions` steps take, with `extra` after one that is not counted."""
+        if extra:
+            self.finish(step())
         start = time.perf_counter()
         result = None
         for _ in range(repetitions):
@@ -118,13 +119,14 @@ class CudaLab(Lab):
         """Copy one buffer to another of the same size."""
         raise NotImplementedError
 
-    def seconds(self, step: Step, repetitions: int, device_clock: bool) -> float:
+    def seconds(self, step: Step, repetitions: int, device_clock: bool, extra: bool = True) -> float:
         """With `device_clock` the device's own time, each repetition after a flush of the cache."""
         if not device_clock:
-            return super().seconds(step, repetitions, device_clock)
+            return super().seconds(step, repetitions, device_clock, extra)
         if self._flush is None:
             self._flush = self.bytes(FLUSH_BYTES), self.bytes(FLUSH_BYTES)
-        step()
+        if extra:
+            step()
         events = []
         for _ in range(repetitions):
             self.copy(*self._flush)

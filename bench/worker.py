@@ -52,10 +52,10 @@ class Bench:
             if took < seconds / 100:
                 repetitions *= 2
 
-    def time(self, repetitions: int, device_clock: bool) -> float:
-        """Seconds that `repetitions` steps take."""
+    def time(self, repetitions: int, device_clock: bool, extra: bool) -> float:
+        """Seconds that `repetitions` steps take, with `extra` after one that is not counted."""
         assert self.step is not None
-        return self.lab.seconds(self.step, repetitions, device_clock)
+        return self.lab.seconds(self.step, repetitions, device_clock, extra)
 
     def peak(self, case: Case, steps: int) -> int:
         """The peak memory of building a case and running it, above what the imported subject and the data use."""

@@ -278,7 +278,7 @@ def test_exponent_of_a_flat_curve_and_of_a_single_point():
 
 def test_flag():
     assert fit.flag(1.3, 1.0) == "super-linear" == fit.flag(1.3, math.nan) == fit.flag(1.3, None)
-    assert fit.flag(1.05, 0.5) == "" == fit.flag(1.3, 1.25) == fit.flag(math.nan, 1.0)
+    assert fit.flag(1.12, 0.5) == "" == fit.flag(1.3, 1.25) == fit.flag(math.nan, 1.0)
 
 
 # ---------------------------------------------------------------- rows
