@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import gradcore
 from gradcore import expr
 from gradcore.backends.base import Reduction
-from gradcore.backends.cpu import backend, blocked, optimizers, rows, threads
+from gradcore.backends.cpu import backend, blocked, memory, optimizers, rows, threads
 from gradcore.backends.cpu.backend import CpuBackend
 from gradcore.expr import numpy_functions, trace
 from gradcore.expr.numpy_blocks import compile_blocks
@@ -450,3 +450,37 @@ def test_large_expressions_take_no_temporaries_of_their_size():
         tracemalloc.stop()
     registers = 2 * 8 * blocked.BLOCK * F32.itemsize
     assert elementwise < registers and reduction < registers
+
+
+# ---------------------------------------------------------------- memory
+FRESH = """
+import sys, resource
+import gradcore
+from gradcore.backends.cpu import memory
+x = gradcore.zeros(1 << 22, requires_grad=True)
+def step():
+    x.grad = None
+    gradcore.tanh(x).sum().backward()
+for _ in range(5):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    step()
+print(memory.keep_freed(), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def _faults(**environment: str) -> tuple[str, int]:
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH], capture_output=True, text=True, check=True, env={**os.environ, **environment}
+    )
+    kept, faults = done.stdout.split()
+    return kept, int(faults)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not memory._is_glibc(), reason="glibc's thresholds")
+def test_memory_of_freed_arrays_is_kept() -> None:
+    kept, faults = _faults()
+    assert kept == "True" and faults < 100
+    kept, more = _faults(MALLOC_TRIM_THRESHOLD_="65536")
+    assert kept == "False" and more > faults

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
+from .memory import keep_freed
+
 # Runs the items from the first number to before the second.
 Task = Callable[[int, int], None]
 
@@ -50,6 +52,7 @@ def parallel(task: Task, count: int, grain: int = 1) -> None:
     what a task computes for an item must not depend on the other items. A task that calls `parallel` runs its pieces
     itself. The first exception is raised here, when no piece is running any more; those not begun are left out.
     """
+    keep_freed()  # what is worth cutting into pieces is worth keeping the memory of
     pieces = min(count // max(grain, 1), PIECES * _count)
     if _count == 1 or pieces < 2 or getattr(_local, "busy", False):
         if count:
