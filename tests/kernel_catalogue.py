@@ -143,9 +143,14 @@ def _calls(op: Elementwise) -> Iterator[tuple[list[Any], dict[str, Any]]]:
         for value in (*values, 2.5 if len(inputs) > 1 else ...):
             if value is not ...:
                 yield [*inputs[:i], value, *inputs[i + 1 :]], attrs
-    for name, parameter in op.signature.parameters.items():
-        if parameter.kind is parameter.KEYWORD_ONLY and name in op.static:
-            yield inputs, {**attrs, name: 3}  # and not the values that are built into the program
+    options = {n: v for n, v in op.static.items() if n not in op.inputs}
+    for name, values in options.items():
+        for value in values:
+            if isinstance(value, str):
+                yield inputs, {**attrs, name: value}
+    numbers = [n for n, values in options.items() if not isinstance(values[0], str)]
+    if numbers:  # none of the values that are built into the program
+        yield inputs, {**attrs, **dict.fromkeys(numbers, 3)}
 
 
 def _forward_and_backward(op: Elementwise, inputs: Sequence[Any], attrs: dict[str, Any]) -> None:

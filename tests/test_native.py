@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ml_dtypes
@@ -16,7 +19,7 @@ from samples import DOMAIN, INTEGRAL
 
 from gradcore.backends import hostcc
 from gradcore.backends.cpu import CpuBackend, threads
-from gradcore.backends.cpu.native import library
+from gradcore.backends.cpu.native import library, pool
 from gradcore.backends.cpu.native.elementwise import Elementwise as NativeElementwise
 from gradcore.backends.cpu.native.layout import memory_order
 from gradcore.backends.cpu.native.reduce import Reduce as NativeReduce
@@ -364,12 +367,76 @@ def test_results_do_not_depend_on_the_number_of_threads(elementwise, reduce, mon
     found = []
     for count in (1, 2, 5):
         monkeypatch.setattr(threads, "_count", count)
-        for module in ("elementwise", "reduce"):
-            monkeypatch.setattr(sys.modules[f"gradcore.backends.cpu.native.{module}"], "GRAIN", 1)
+        monkeypatch.setattr(pool, "GRAIN", 1)
         found.append(results())
     for other in found[1:]:
         for a, b in zip(found[0], other):
             np.testing.assert_array_equal(a, b)
+
+
+def _many_sums(elementwise: NativeElementwise, seed: int) -> bool:
+    x = values(F32, 1 << 18, seed=seed)
+    return all(
+        np.array_equal(elementwise(trace(lambda x: x + 1), [x], F32, [F32], x.shape)[0], x + 1) for _ in range(50)
+    )
+
+
+def test_calls_at_the_same_time(elementwise, monkeypatch):
+    monkeypatch.setattr(threads, "_count", 3)
+    with ThreadPoolExecutor(4) as executor:
+        assert all(executor.map(lambda seed: _many_sums(elementwise, seed), range(8)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own(elementwise, monkeypatch):
+    monkeypatch.setattr(threads, "_count", 3)
+    assert _many_sums(elementwise, 0)
+    child = os.fork()
+    if not child:
+        os._exit(0 if _many_sums(elementwise, 1) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert _many_sums(elementwise, 2)
+
+
+# ---------------------------------------------------------------- the functions of floats
+FUNCTIONS: dict[str, Any] = {
+    "exp": np.exp,
+    "log": np.log,
+    "log1p": np.log1p,
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "erf": np.vectorize(math.erf, otypes=[F64]),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_are_within_two_ulps(elementwise, name):
+    """Over floats from the whole range, all magnitudes alike, and densely where results are neither 0 nor 1."""
+    rng = np.random.default_rng(0)
+    cuts = [0.25, 0.5, 0.75, 1, 1.125, 1.5, 3.92, 4, 9.02, 10, 16.67, 70, 87.34, 88.38, 88.73, 103.97, 104, 2.0**-126]
+    edges = [np.float32(sign * x) for x in cuts for sign in (1, -1)]
+    x = np.concatenate(
+        [
+            rng.integers(0, 2**32, 200_000, dtype=np.uint32).view(F32),
+            *(rng.uniform(-a, a, 200_000).astype(F32) for a in (1.5, 12, 105)),
+            np.nextafter(edges, F32.type(-np.inf)),
+            np.nextafter(edges, F32.type(np.inf)),
+            np.array([*edges, 0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 3.4e38, -3.4e38], F32),
+        ]
+    )
+    (got,) = elementwise(trace(lambda x: call(name, x)), [x], F32, [F32], x.shape)
+    with np.errstate(all="ignore"):
+        exact = FUNCTIONS[name](x.astype(F64))
+        nearest = exact.astype(F32)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(exact))
+    np.testing.assert_array_equal(np.signbit(got[exact == 0]), np.signbit(exact[exact == 0]))
+    np.testing.assert_array_equal(got[np.isinf(nearest)], nearest[np.isinf(nearest)])
+    finite = np.isfinite(nearest)
+    ulps = np.abs(got[finite] - exact[finite]) / np.spacing(np.abs(nearest[finite]))
+    assert ulps.max() <= 2.05, x[finite][ulps.argmax()]
+    if name in ("tanh", "erf", "sigmoid"):
+        assert np.nanmax(np.abs(got)) == 1
 
 
 # ---------------------------------------------------------------- through tensors
@@ -478,8 +545,10 @@ def test_loops_call_the_vector_library(elementwise, monkeypatch):
     module = sys.modules["gradcore.backends.cpu.native.elementwise"]
     monkeypatch.setattr(module, "load", lambda text: texts.append(text) or library.load(text))
     program = trace(lambda x: call("tanh", x) + call("exp", x) * call("log1p", x))
-    NativeElementwise()(program, [np.ones(8, F32)], F32, [F32], (8,))
-    path = library.load(texts[0])._name
-    with open(path, "rb") as file:
-        symbols = file.read()
-    assert all(b"_ZGV" in symbols and f"v_{name}f".encode() in symbols for name in ("tanh", "exp", "log1p"))
+    names, found = ("tanh", "exp", "log1p"), []
+    for dtype in (F64, F32):
+        NativeElementwise()(program, [np.ones(8, dtype)], dtype, [dtype], (8,))
+        with open(library.load(texts[-1])._name, "rb") as file:
+            symbols = file.read()
+        found.append([name for name in names if re.search(rf"_ZGV\w+_{name}\b|\0{name}f\0".encode(), symbols)])
+    assert found == [list(names), []]  # those of floats are written out

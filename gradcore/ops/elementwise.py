@@ -23,9 +23,9 @@ _TAKES = {"number": (1, 2), "integral": (1, 0), "floating": (2,)}
 class Elementwise(Op):
     """An op declared by a Python function over scalars.
 
-    The positional parameters are tensors or numbers. Keyword-only parameters are numbers or options; options (None,
+    The positional parameters are tensors or numbers. Keyword-only parameters are numbers or options. Options (None,
     strings, bools) and the numbers listed in `static` are seen by the function as they are, so that it can choose
-    between expressions; other numbers become arguments of the kernel.
+    between expressions; other numbers become arguments of the kernel. `static` lists the strings as well.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Elementwise(Op):
         name: str | None = None,
         grad_name: str | None = None,
         promote: str = "default",
-        static: dict[str, tuple[float, ...]] | None = None,
+        static: dict[str, tuple[float | str, ...]] | None = None,
         derivative: Callable[..., Any] | None = None,
         program: Program | None = None,
         bool_error: str | None = None,
@@ -288,7 +288,7 @@ def elementwise(
     name: str | None = None,
     grad_name: str | None = None,
     promote: str = "default",
-    static: dict[str, tuple[float, ...]] | None = None,
+    static: dict[str, tuple[float | str, ...]] | None = None,
     derivative: Callable[..., Any] | None = None,
     method: bool = True,
     inplace: bool = True,

@@ -145,13 +145,13 @@ def _inner(x: Scalar) -> Scalar:
     return _GELU_SCALE * (x + _GELU_CUBE * x * x * x)
 
 
-@elementwise(promote="floating", method=False, derivative=_gelu_rule)
+@elementwise(promote="floating", method=False, static={"approximate": ("none", "tanh")}, derivative=_gelu_rule)
 def gelu(input: Scalar, *, approximate: str = "none") -> Scalar:
     """`input` times the probability that a standard normal number is smaller (Hendrycks & Gimpel, 2016).
 
     `approximate="tanh"` is their approximation by a hyperbolic tangent.
     """
-    if approximate not in ("none", "tanh"):
+    if approximate not in gelu.static["approximate"]:
         raise RuntimeError(f"approximate argument must be either none or tanh, got {approximate!r}")
     if approximate == "tanh":
         return 0.5 * input * (1 + call("tanh", _inner(input)))
