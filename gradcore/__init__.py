@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import math as _math
 import warnings as _warnings
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any
 
 # Infinities and NaNs are values here, as in PyTorch, and not worth a warning each time a ufunc makes one.
@@ -68,6 +70,7 @@ __all__ = [
     "dtype",
     "e",
     "enable_grad",
+    "explain",
     "finfo",
     "float16",
     "float32",
@@ -92,13 +95,25 @@ __all__ = [
     "set_num_threads",
     "uint8",
     "utils",
+    "viz",
     *dtypes.ALIASES,
     *_CREATION,
     *_FUNCTIONS,
 ]
 
 
+if _TYPE_CHECKING:
+    from . import viz
+    from .explanation import explain
+
+
 def __getattr__(name: str) -> Any:
+    # To look at graphs: training need not wait for their import.
+    if name == "viz":
+        return _import_module(".viz", __name__)
+    if name == "explain":
+        function = globals()[name] = _import_module(".explanation", __name__).explain
+        return function
     raise AttributeError(
         f"module 'gradcore' has no attribute {name!r}. If it is part of PyTorch's public API, it is not covered yet"
     )

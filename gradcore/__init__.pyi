@@ -13,6 +13,7 @@ from . import cuda as cuda
 from . import nn as nn
 from . import optim as optim
 from . import utils as utils
+from . import viz as viz
 from .autograd import enable_grad as enable_grad
 from .autograd import is_grad_enabled as is_grad_enabled
 from .autograd import no_grad as no_grad
@@ -35,6 +36,7 @@ from .dtypes import int64 as int64
 from .dtypes import promote_types as promote_types
 from .dtypes import set_default_dtype as set_default_dtype
 from .dtypes import uint8 as uint8
+from .explanation import explain as explain
 from .tensor import Generator as Generator
 from .tensor import Size as Size
 from .tensor import Tensor as Tensor

@@ -218,7 +218,7 @@ def package() -> str:
     """The text of gradcore/__init__.pyi: what the package imports, again, and what it derives."""
     public = set(gradcore.__all__)
     imports: dict[str, list[str]] = {}
-    for statement in ast.parse((ROOT / "gradcore" / "__init__.py").read_text()).body:
+    for statement in ast.walk(ast.parse((ROOT / "gradcore" / "__init__.py").read_text())):
         if isinstance(statement, ast.ImportFrom) and statement.level:
             module = f".{statement.module or ''}"
             for name in (alias.name for alias in statement.names if alias.asname is None and alias.name in public):

@@ -4,6 +4,7 @@ from .api import backward, grad
 from .function import Function, FunctionCtx
 from .grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
+from .lines import trace_lines
 
 __all__ = [
     "Function",
@@ -17,4 +18,5 @@ __all__ = [
     "is_grad_enabled",
     "no_grad",
     "set_grad_enabled",
+    "trace_lines",
 ]

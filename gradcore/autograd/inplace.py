@@ -8,6 +8,7 @@ from typing import Any
 from .. import dtypes
 from ..backends import Array, backend_of, is_array
 from ..ops.arithmetic import mul
+from ..ops.convert import to_copy
 from ..ops.core import Attrs, MixedDevices, Op, array_op
 from .grad_mode import mode
 from .tape import edge_of, node_of, record, scalars_moved, wants_grad
@@ -63,7 +64,11 @@ def copy_values(input: Array, value: Array) -> Array:
     return out
 
 
-copy_values.derivative(input=lambda g: mul(g, 0), value=lambda g: g)
+def _copy_value(g: Any, input_device: Any, value_device: Any) -> Any:
+    return g if input_device == value_device else to_copy(g, device=value_device)
+
+
+copy_values.derivative(input=lambda g: mul(g, 0), value=_copy_value)
 
 
 def check_target(t: Variable) -> None:

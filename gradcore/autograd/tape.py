@@ -18,6 +18,9 @@ from ..ops.elementwise import Elementwise
 from .grad_mode import enable_grad, mode
 from .variable import Edge, Node, Spec, Variable, bare, describe, next_sequence, spec_of
 
+# Makes the nodes. While lines are traced another function stands here, so that nobody has to ask whether they are.
+new_node: Callable[[], Node] = Node
+
 # Set by gradcore.tensor: the class of results.
 _tensor: type[Variable] = Variable
 
@@ -80,7 +83,7 @@ def record(
 
     `saved_arrays` replaces inputs to be kept, for in-place operations.
     """
-    node = Node()
+    node = new_node()
     node.plan = plan
     node.fits = False
     node.extra = node.indices = node.meta = node.outputs = None
@@ -281,7 +284,7 @@ def _unary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Callab
             and mode.enabled
         ):
             out._requires_grad = True
-            out._node = node = Node()
+            out._node = node = new_node()
             node.plan = plan
             node.edges = ((input._node or input) if input._base is None else edge_of(input),)
             node.fits = direct and spec.direct
@@ -382,7 +385,7 @@ def _binary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Calla
         out._index = 0
         if (ra or rb) and differentiable and mode.enabled:
             out._requires_grad = True
-            out._node = node = Node()
+            out._node = node = new_node()
             node.plan, keep_x, keep_y, keep_r, direct = choice
             node.fits = fits and direct
             edge_x = edge_y = node.attrs = node.indices = node.meta = node.outputs = node.extra = None

@@ -148,6 +148,10 @@ class Extra:
         self.retained: dict[int, Any] = {}
 
 
+# A file, a line and a function's name.
+Frame = tuple[str, int, str]
+
+
 class Node:
     """One recorded operation.
 
@@ -170,6 +174,7 @@ class Node:
         "saved",
         "sequence",
         "shape",
+        "stack",
     )
     plan: Plan
     edges: tuple[Edge, ...]
@@ -191,6 +196,8 @@ class Node:
     fits: bool
     # When it was recorded, on the clock above.
     sequence: int
+    # Where it was recorded, outermost call first: set only while lines are traced.
+    stack: tuple[Frame, ...]
 
     def more(self) -> Extra:
         """`extra`, made on first use."""

@@ -39,8 +39,8 @@ _SUM = Reduction(trace(lambda x: x), "sum")
 _QUOTIENT = trace(lambda a, b: a / b)
 
 
-class Backend(ABC):
-    """One device: its arrays, kernels, matrix products and random numbers.
+class Memory(ABC):
+    """The arrays of one device: made, moved, converted, copied. Nothing here computes.
 
     dtypes are NumPy dtypes throughout (bfloat16 is `ml_dtypes.bfloat16`). Arrays returned are new and own their memory,
     unless a method says otherwise; a zero-dimensional result is an array, never a scalar. Kernels return C-contiguous
@@ -51,7 +51,6 @@ class Backend(ABC):
     xp: Any  # numpy, cupy, or the emulated device's namespace
     array_type: type
 
-    # -- transfers
     @abstractmethod
     def from_host(self, array: np.ndarray) -> Array:
         """A copy of a NumPy array on this device."""
@@ -81,6 +80,13 @@ class Backend(ABC):
     def broadcast(self, array: Array, shape: tuple[int, ...]) -> Array:
         """A view of `array` in a shape that it broadcasts to. Nothing is to be written where elements repeat."""
         return self.xp.broadcast_to(array, shape)
+
+
+class Backend(Memory):
+    """One device: its arrays, kernels, matrix products and random numbers.
+
+    What computes is a method of this class, so that an op's kernels can be told from its code (`gradcore.ops.work`).
+    """
 
     # -- fused kernels
     @abstractmethod

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..backends import Array, Number, backend_of, is_array
+from ..expr import Program
 
 Attrs = dict[str, Any]
 
@@ -30,7 +31,7 @@ class Plan:
     arrays: of each input its shape, dtype and device, as far as they are asked for.
     """
 
-    __slots__ = ("backward", "describe", "direct", "inputs", "op", "outputs")
+    __slots__ = ("backward", "describe", "direct", "inputs", "op", "outputs", "programs")
 
     def __init__(
         self,
@@ -40,8 +41,11 @@ class Plan:
         backward: Callable[..., Sequence[Any]],
         describe: Callable[[Sequence[Any]], Any] | None = None,
         direct: Callable[..., Any] | None = None,
+        programs: tuple[Program, Program] | None = None,
     ):
         self.op, self.inputs, self.outputs, self.backward, self.describe = op, inputs, outputs, backward, describe
+        # For elementwise ops: what is computed, and the gradients that are wanted of it.
+        self.programs = programs
         # For elementwise ops on the CPU: the generated function itself, called with the gradient and the saved values.
         self.direct = direct
 

@@ -174,6 +174,7 @@ class Elementwise(Op):
             gradient = Program(gradient.inputs, [next(found) if p else make_const(0) for p in present])
             if "grad0" not in gradient.inputs:  # it brings the shape and the dtype
                 gradient = Program(("grad0", *gradient.inputs), gradient.outputs)
+        programs = (program, gradient)
         op = _backward_op(self, gradient)
         # Where each of the gradient program's inputs comes from.
         outputs = range(len(program.outputs))
@@ -203,8 +204,8 @@ class Elementwise(Op):
             direct = _padded(compile_numpy(gradient, scalars & set(gradient.inputs)), places, count)
             if not gradient.operations:  # the gradient itself, at any size: there is nothing to run
                 passed_on = direct
-                return Plan(self, (), (), lambda gs, saved, attrs, meta: passed_on(gs[0]), direct=direct)
-        return Plan(self, positions, results, backward, direct=direct)
+                return Plan(self, (), (), lambda gs, saved, attrs, meta: passed_on(gs[0]), None, direct, programs)
+        return Plan(self, positions, results, backward, None, direct, programs)
 
     def _hand_rule(self, program: Program, fixed: dict[str, Any]) -> Callable[..., Any] | None:
         if self.by_hand is None:

@@ -1,0 +1,55 @@
+"""The graph below tensors, as a list; and the names that a module gives to its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .tape import edge_of, wants_grad
+from .variable import Node, Variable
+
+
+def graph_below(
+    caller: str, tensors: Variable | Sequence[Variable]
+) -> tuple[list[Variable], list[Node], list[Variable]]:
+    """The tensors as a list, the nodes that made them in the order of the backward pass, and the leaves at the end.
+
+    Raises:
+        TypeError: something else than a tensor is given.
+        RuntimeError: a tensor has no graph, worded as `backward()` does.
+    """
+    roots = [tensors] if isinstance(tensors, Variable) else list(tensors)
+    for i, t in enumerate(roots):
+        if not isinstance(t, Variable):
+            raise TypeError(f"{caller}(): expected a Tensor or a sequence of Tensors, got {type(t).__name__}")
+        if not wants_grad(t):
+            raise RuntimeError(f"{caller}(): element {i} of tensors does not require grad and does not have a grad_fn")
+    found: dict[Any, None] = {}
+    waiting: list[Any] = [edge_of(t) for t in roots]
+    while waiting:
+        edge = waiting.pop()
+        if edge is not None and edge not in found:
+            found[edge] = None
+            if isinstance(edge, Node):
+                waiting.extend(edge.edges)
+    # The clock of the tape runs backwards.
+    nodes = sorted((e for e in found if isinstance(e, Node)), key=lambda node: node.sequence)
+    met = dict.fromkeys(e for edges in (*(n.edges for n in nodes), map(edge_of, roots)) for e in edges)
+    return roots, nodes, [e for e in met if isinstance(e, Variable)]
+
+
+def names_of(caller: str, names: Any) -> dict[Variable, str]:
+    """The names of tensors: of a module's parameters and buffers, or as a mapping of names to tensors gives them."""
+    pairs: Iterable[tuple[Any, Any]]
+    if names is None:
+        return {}
+    if isinstance(names, Mapping):
+        pairs = names.items()
+    elif hasattr(names, "named_parameters"):
+        pairs = [*names.named_parameters(), *names.named_buffers()]
+    else:
+        raise TypeError(
+            f"{caller}(): names must be a Module or a mapping of names to tensors, such as "
+            f"dict(model.named_parameters()), got {type(names).__name__}"
+        )
+    return {t: str(name) for name, t in pairs if isinstance(t, Variable)}
