@@ -55,7 +55,7 @@ globals().update(dtypes.ALIASES)
 globals().update(_CREATION)
 globals().update(_FUNCTIONS)
 
-from . import cuda, nn, optim, utils  # after the functions, which they use
+from . import cuda, func, nn, optim, utils  # after the functions, which they use
 
 __all__ = [
     "Generator",
@@ -75,6 +75,7 @@ __all__ = [
     "float16",
     "float32",
     "float64",
+    "func",
     "get_default_dtype",
     "get_num_threads",
     "iinfo",

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import autograd as autograd
 from . import cuda as cuda
+from . import func as func
 from . import nn as nn
 from . import optim as optim
 from . import utils as utils

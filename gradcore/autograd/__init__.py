@@ -1,5 +1,6 @@
 """Automatic differentiation: the tape, the backward pass, custom functions, gradient checks."""
 
+from . import functional
 from .api import backward, grad
 from .function import Function, FunctionCtx
 from .grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
@@ -12,6 +13,7 @@ __all__ = [
     "GradcheckError",
     "backward",
     "enable_grad",
+    "functional",
     "grad",
     "gradcheck",
     "gradgradcheck",

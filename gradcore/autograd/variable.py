@@ -102,6 +102,8 @@ class Variable:
     # Functions of the gradient (a leaf's; those of results live in their node's `extra`).
     _hooks: dict[int, Any] | None = None
     _post_hooks: dict[int, Any] | None = None
+    # A leaf that a transform of `gradcore.func` made to differentiate by: whether that transform is running.
+    _scope: Any = None
 
     def counter(self) -> Counter:
         """The version counter, made on first use."""
