@@ -46,6 +46,7 @@ from .dtypes import bool_ as bool
 from .tensor import CREATION as _CREATION
 from .tensor import FUNCTIONS as _FUNCTIONS
 from .tensor import Generator, Size, Tensor, default_generator
+from .tensor.custom import elementwise, reduction
 
 __version__ = "0.1.0"
 
@@ -69,6 +70,7 @@ __all__ = [
     "device",
     "dtype",
     "e",
+    "elementwise",
     "enable_grad",
     "explain",
     "finfo",
@@ -91,6 +93,7 @@ __all__ = [
     "optim",
     "pi",
     "promote_types",
+    "reduction",
     "set_default_dtype",
     "set_grad_enabled",
     "set_num_threads",

@@ -42,6 +42,8 @@ from .tensor import Generator as Generator
 from .tensor import Size as Size
 from .tensor import Tensor as Tensor
 from .tensor import default_generator as default_generator
+from .tensor.custom import elementwise as elementwise
+from .tensor.custom import reduction as reduction
 from .tensor.functions import max_result, min_result
 
 __version__: str

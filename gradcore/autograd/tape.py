@@ -10,7 +10,7 @@ import numpy as np
 
 from ..backends import Array, backend_of, cpu
 from ..backends.cpu.backend import LARGE
-from ..expr import Program
+from ..expr import Program, Scalar
 from ..expr.numpy_emit import compile_numpy
 from ..ops.convert import to_copy
 from ..ops.core import Attrs, MixedDevices, Op, Plan
@@ -131,6 +131,8 @@ def apply(op: Op, inputs: Sequence[Any], attrs: Attrs) -> Any:
         if isinstance(t, Variable):
             arrays.append(t._array)
             needs.append(t._requires_grad or (t._base is not None and wants_grad(t)))
+        elif isinstance(t, Scalar):
+            return op.traced(inputs, attrs)
         else:
             arrays.append(t.item() if isinstance(t, np.generic) else t)
             needs.append(False)
@@ -241,7 +243,7 @@ def elementwise_function(op: Elementwise) -> Callable[..., Any] | None:
         return None
     static = op.split([_OPERAND] * len(op.inputs), {})[0]
     program = op.program_of(static)
-    if program.random or set(program.inputs) != set(op.inputs):
+    if program.random or set(program.inputs) != set(op.inputs) or not program.covers:
         return None
     return _unary(op, program, static) if len(op.inputs) == 1 else _binary(op, program, static)
 

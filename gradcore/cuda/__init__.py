@@ -1,6 +1,7 @@
 """CUDA devices: what there is, and waiting for it.
 
-`gradcore.cuda.emulator` runs CUDA kernels, your own too, on a machine without a GPU.
+`gradcore.cuda.emulator` runs CUDA kernels, your own too, on a machine without a GPU; `gradcore.cuda.kernel_op` makes
+differentiable ops of them.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from typing import Any
 
 from ..backends import backend_for
 from ..devices import device as Device
+from .custom import Launch, kernel_op
 
 __all__ = [
+    "Launch",
     "current_device",
     "device_count",
     "get_device_name",
     "is_available",
+    "kernel_op",
     "manual_seed",
     "manual_seed_all",
     "synchronize",

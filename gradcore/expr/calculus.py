@@ -8,7 +8,7 @@ from .graph import Input, Scalar, substitute, topological
 
 
 def gradients(
-    outputs: Sequence[Scalar], seeds: Sequence[Scalar], wrt: Sequence[Input], results: Sequence[Input]
+    outputs: Sequence[Scalar], seeds: Sequence[Scalar], wrt: Sequence[Input], results: Sequence[Scalar]
 ) -> tuple[Scalar | None, ...]:
     """The gradients of `sum(seed * output)` with respect to the inputs `wrt`; None where it is zero everywhere.
 
@@ -38,6 +38,6 @@ def gradients(
     return tuple(_with_results(g, outputs, results) if g is not None else None for g in grads)
 
 
-def _with_results(grad: Scalar, outputs: Sequence[Scalar], results: Sequence[Input]) -> Scalar:
+def _with_results(grad: Scalar, outputs: Sequence[Scalar], results: Sequence[Scalar]) -> Scalar:
     replaced: dict[Scalar, Scalar] = {out: res for out, res in zip(outputs, results) if out.op is not None}
     return substitute((grad,), replaced)[0]

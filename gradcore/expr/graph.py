@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Union
 from weakref import WeakValueDictionary
 
+import numpy as np
+
 if TYPE_CHECKING:
     from .primitives import Primitive
 
@@ -113,16 +115,70 @@ class Scalar:
     def __invert__(self) -> Scalar:
         return call("bitwise_not", self)
 
-    # `==` stays identity: interning makes that structural equality, and expressions are dictionary keys.
+    # Expressions are dictionary keys all the same: a dictionary compares what is not the same object only if the hashes
+    # are equal, and these are the objects' addresses. Interning makes equal expressions the same object.
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> Scalar:  # type: ignore[override]
+        return call("eq", self, other)  # type: ignore[arg-type]
+
+    def __ne__(self, other: object) -> Scalar:  # type: ignore[override]
+        return call("ne", self, other)  # type: ignore[arg-type]
 
     def __bool__(self) -> bool:
         raise TypeError(
             "an expression has no truth value while it is traced: it stands for every element at once. "
-            "Choose between values with where(condition, a, b) instead of `if`, `and`, `or`"
+            "Choose between values with where(condition, a, b) instead of `if`, `and`, `or`, `max`, `min`"
         )
+
+    def __float__(self) -> float:
+        raise TypeError(
+            "an expression is no number while it is traced: it stands for every element at once. Use the functions of "
+            "gradcore, such as gradcore.exp, instead of those of math"
+        )
+
+    __int__ = __index__ = __float__
+
+    def __iter__(self) -> Iterator[Scalar]:
+        raise TypeError("an expression is one element while it is traced: it has no elements and no shape")
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"an expression has no attribute {name!r} while it is traced: it stands for one element. Use the functions "
+            "of gradcore, such as gradcore.exp(x)"
+        )
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(_NUMPY.format("NumPy"))
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        raise TypeError(_NUMPY.format(f"np.{function.__name__}"))
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Scalar:
+        # What Python's operators make of a NumPy number and an expression.
+        operator = _UFUNC_OPERATORS.get(ufunc.__name__)
+        if operator is None or method != "__call__" or not all(isinstance(i, (Scalar, np.generic)) for i in inputs):
+            raise TypeError(_NUMPY.format(f"np.{ufunc.__name__}"))
+        return call(operator, *inputs)
 
     def __repr__(self) -> str:
         return f"{self.op.name}({', '.join(map(repr, self.args))})" if self.op else "Scalar()"
+
+
+_NUMPY = "{} cannot be applied to an expression while it is traced: use gradcore's functions, such as gradcore.exp"
+_UFUNC_OPERATORS = {
+    "add": "add",
+    "subtract": "sub",
+    "multiply": "mul",
+    "divide": "div",
+    "power": "pow",
+    "less": "lt",
+    "less_equal": "le",
+    "greater": "gt",
+    "greater_equal": "ge",
+    "equal": "eq",
+    "not_equal": "ne",
+}
 
 
 class Input(Scalar):
@@ -163,8 +219,13 @@ def make_input(name: str) -> Input:
 
 def make_const(value: Number) -> Const:
     """The leaf for a Python number; `1`, `1.0` and `True` are three different constants."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if not isinstance(value, (bool, int, float)):
-        raise TypeError(f"an expression's constant must be a Python bool, int or float, got {type(value).__name__}")
+        raise TypeError(
+            f"an expression's constant must be a bool, int or float, got {type(value).__name__}; a tensor must be a "
+            "parameter"
+        )
     # repr tells -0.0 from 0.0 and makes nan equal to itself.
     node: Const = _intern(("const", type(value), repr(value)), Const, None, ())
     node.value = value
@@ -214,7 +275,7 @@ def _simplified(op: Primitive, args: tuple[Scalar, ...]) -> Scalar:
     """
     fold = _FOLD.get(op.name)
     if fold and all(isinstance(a, Const) for a in args):
-        return make_const(fold(*(a.value for a in args)))  # type: ignore[attr-defined]
+        return make_const(fold(*(a.value for a in args)))
     if op.name in ("add", "sub", "mul", "div", "pow", "neg", "where"):
         simpler = _REWRITES[op.name](*args)
         if simpler is not None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from . import numpy_functions
 from .graph import Const, Input, Scalar
-from .numpy_emit import constant, execute
+from .numpy_emit import constant, execute, variable
 from .program import Program, result_kind
 
 # The kinds of a value: an array of the type computed in, a bool array, a Python number; and of an output that is none
@@ -63,7 +63,7 @@ def _emit(program: Program, kinds: str, wanted: str) -> BlockFunction:
         if isinstance(node, Const):
             values[node] = _Value(NUMBER, constant(node.value))
         elif isinstance(node, Input):
-            values[node] = _Value(kinds[program.inputs.index(node.name)], node.name)
+            values[node] = _Value(kinds[program.inputs.index(node.name)], variable(node.name))
         else:
             values[node] = _steps_of(node, [values[a] for a in node.args], steps)
     outputs = [values[o] for o in program.outputs]
@@ -74,7 +74,7 @@ def _emit(program: Program, kinds: str, wanted: str) -> BlockFunction:
     for i, out in enumerate(outputs):
         if out.text != f"OUT{i}":
             lines.append(f"np.copyto(OUT{i}, {out.text}, casting='unsafe')")
-    names = ["START", *program.inputs, *(f"OUT{i}" for i in range(len(outputs))), *registers]
+    names = ["START", *map(variable, program.inputs), *(f"OUT{i}" for i in range(len(outputs))), *registers]
     text = "\n    ".join([f"def kernel({', '.join(names)}):", *lines]) + "\n"
     truths = sum(r.startswith("B") for r in registers)
     return BlockFunction(execute(text, f"<gradcore {program!r} in blocks>"), len(registers) - truths, truths)
@@ -86,6 +86,8 @@ _START = _Value(NUMBER, "START")
 def _steps_of(node: Scalar, operands: list[_Value], steps: list[_Value]) -> _Value:
     """Append the steps that compute `node`; its value."""
     assert node.op is not None
+    if node.op.numpy == "{0}":
+        return operands[0]
     kind = VALUES if node.op.name == "uniform" else _kind(node, operands)
     if kind == NUMBER:
         number = _Value(NUMBER, f"N{len(steps)}", node.op.numpy.format(*(o.text for o in operands)))

@@ -42,7 +42,7 @@ def source(program: Program, scalars: frozenset[str] = frozenset(), name: str = 
         if isinstance(node, Const):
             text[node], pure[node] = constant(node.value), True
         elif isinstance(node, Input):
-            text[node], pure[node] = node.name, node.name in scalars
+            text[node], pure[node] = variable(node.name), node.name in scalars
         else:
             assert node.op is not None
             call = node.op.numpy.format(*(text[a] for a in node.args))
@@ -55,7 +55,14 @@ def source(program: Program, scalars: frozenset[str] = frozenset(), name: str = 
             else:
                 text[node] = call
     result = ", ".join(text[o] for o in program.outputs)
-    return "\n".join([f"def {name}({', '.join(program.inputs)}, SHAPE=None):", *lines, f"    return {result}", ""])
+    return "\n".join(
+        [f"def {name}({', '.join(map(variable, program.inputs))}, SHAPE=None):", *lines, f"    return {result}", ""]
+    )
+
+
+def variable(name: str) -> str:
+    """An input's name, changed if the generated functions may call something else so."""
+    return f"{name}_" if re.fullmatch(r"np|fn|abs|float|t\d+|[A-Z]+\d*", name) else name
 
 
 _INFIX = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}

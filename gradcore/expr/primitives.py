@@ -9,7 +9,7 @@ function is overloaded for `float`, `double` and the integer types. NaN travels 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .graph import Scalar, call
 
@@ -22,7 +22,8 @@ class Primitive:
     """One scalar operator.
 
     `kind` is the type of the result: `"value"` (the type computed in), `"bool"`, or `"operand"` (bool for bool
-    operands, else the type computed in). `rule` is None where the derivative is zero everywhere.
+    operands, else the type computed in). `rule` is None where the derivative is zero everywhere. `fractional`: of
+    integers it is a fraction.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Primitive:
     cpp: str
     rule: Rule | None = None
     kind: str = "value"
+    fractional: bool = False
 
 
 def _where(c: Scalar, a: Scalar | float, b: Scalar | float) -> Scalar:
@@ -142,4 +144,6 @@ _ROWS: list[Primitive] = [
     Primitive("uniform", 2, "fn.uniform({0}, {1}, SHAPE)", "gc::uniform({0}, {1}, INDEX)"),
 ]
 
-PRIMITIVES: dict[str, Primitive] = {p.name: p for p in _ROWS}
+_FRACTIONAL = set("div exp expm1 log log1p log2 log10 sqrt rsqrt erf uniform".split())
+_FRACTIONAL |= set("sin cos tan asin acos atan sinh cosh tanh sigmoid".split())
+PRIMITIVES: dict[str, Primitive] = {p.name: replace(p, fractional=p.name in _FRACTIONAL) for p in _ROWS}

@@ -65,10 +65,15 @@ class Program:
         logical operators, which a bool array may stay."""
         leaf = make_input(name)
         return any(
-            leaf in (n.args[1:] if n.op.name == "where" else n.args)
+            any(a is leaf for a in (n.args[1:] if n.op.name == "where" else n.args))
             for n in self.nodes
             if n.op and not n.op.name.startswith("logical_")
         ) or any(o is leaf for o in self.outputs)
+
+    @cached_property
+    def fractional(self) -> bool:
+        """Whether integers give fractions: an operator that is not defined within the integers, or a fraction in it."""
+        return any(n.op.fractional if n.op else isinstance(getattr(n, "value", None), float) for n in self.nodes)
 
     def bind(self, **constants: float) -> Program:
         """The program with some inputs fixed to constants, simplified."""
@@ -82,7 +87,9 @@ class Program:
         replacements: dict[Scalar, Scalar] = {make_input(old): make_input(new) for old, new in zip(self.inputs, names)}
         return Program(names, substitute(self.outputs, replacements))
 
-    def gradient(self, wrt: Sequence[str], derivative: Derivative | None = None) -> tuple[Program, tuple[bool, ...]]:
+    def gradient(
+        self, wrt: Sequence[str], derivative: Derivative | None = None, recompute: bool = False
+    ) -> tuple[Program, tuple[bool, ...]]:
         """The program of the gradients with respect to the inputs `wrt`.
 
         Its inputs are those it needs of: `grad0`, `grad1`, ... (one for each output), the inputs, and `result0`, ...
@@ -90,14 +97,15 @@ class Program:
         whose derivative is zero everywhere has no output in the program.
 
         `derivative(grads, inputs, results)` replaces the symbolic rule; each argument is a tuple of scalars and it
-        returns one scalar or None for each input.
+        returns one scalar or None for each input. With `recompute` nothing is saved but the inputs.
         """
         inputs = tuple(make_input(n) for n in self.inputs)
         taken = [n for n in self.inputs if re.fullmatch(r"(grad|result)\d+", n)]
         if taken:
             raise ValueError(f"an expression's input may not be called {taken[0]!r}: gradients and results are")
         grads = tuple(make_input(f"grad{i}") for i in range(len(self.outputs)))
-        results = tuple(make_input(f"result{i}") for i in range(len(self.outputs)))
+        saved = tuple(make_input(f"result{i}") for i in range(len(self.outputs)))
+        results: tuple[Scalar, ...] = self.outputs if recompute else saved
         wanted = [self.inputs.index(n) for n in wrt]
         if derivative is not None:
             given = derivative(grads, inputs, results)
@@ -106,7 +114,7 @@ class Program:
             values = list(calculus.gradients(self.outputs, grads, [inputs[i] for i in wanted], results))
         outputs = tuple(v for v in values if v is not None)
         used = set(input_names(outputs))
-        names = tuple(leaf.name for leaf in (*grads, *inputs, *results) if leaf.name in used)
+        names = tuple(leaf.name for leaf in (*grads, *inputs, *saved) if leaf.name in used)
         return Program(names, outputs), tuple(v is not None for v in values)
 
 

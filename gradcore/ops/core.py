@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..backends import Array, Number, backend_of, is_array
-from ..expr import Program
+from ..expr import Program, Scalar
 
 Attrs = dict[str, Any]
 
@@ -95,6 +95,13 @@ class Op:
     def run(self, inputs: Sequence[Any], attrs: Attrs) -> Any:
         """The result for arrays (and numbers): an array, or a tuple of arrays."""
         raise NotImplementedError
+
+    def traced(self, inputs: Sequence[Any], attrs: Attrs) -> Scalar:
+        """What the op is within the expression of an elementwise op that is being traced."""
+        raise TypeError(
+            f"{self.name}() cannot be used within an expression: it works on whole tensors, an expression on one "
+            "element of each. Call it outside, and pass its result as an argument"
+        )
 
     def make_plan(self, needs: tuple[bool, ...], key: Any) -> Plan:
         """The plan for the gradients marked in `needs`; `key` is what `plan_key` gave."""

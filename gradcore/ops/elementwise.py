@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -11,12 +12,13 @@ import numpy as np
 
 from .. import dtypes
 from ..backends import Array, Number, backend_of, cpu, is_array
-from ..expr import Program, trace
-from ..expr.graph import input_names, make_const
+from ..expr import Primitive, Program, trace
+from ..expr.graph import Scalar, as_scalar, input_names, make_const, make_input, make_node, substitute
 from ..expr.numpy_emit import compile_numpy
 from .core import Attrs, Op, Plan, one_backend, register
 
 _CATEGORIES = ("bool", "integer", "floating point")
+_numbers = itertools.count()
 _TAKES = {"number": (1, 2), "integral": (1, 0), "floating": (2,)}
 
 
@@ -28,13 +30,16 @@ class Elementwise(Op):
     between expressions; other numbers become arguments of the kernel. `static` lists the strings as well.
     """
 
+    # Whether the backward pass computes the result again where it wants it, instead of keeping it.
+    recompute = False
+
     def __init__(
         self,
         function: Callable[..., Any],
         *,
         name: str | None = None,
         grad_name: str | None = None,
-        promote: str = "default",
+        promote: str | None = "default",
         static: dict[str, tuple[float | str, ...]] | None = None,
         derivative: Callable[..., Any] | None = None,
         program: Program | None = None,
@@ -46,6 +51,7 @@ class Elementwise(Op):
         self.by_hand = derivative
         self.bool_error = bool_error
         self.program_of = lru_cache(maxsize=None)(self._program_of)
+        self.primitive = lru_cache(maxsize=None)(self._primitive)
         self._given = program
         if program is not None:
             self.parameters, self.defaults = program.inputs, {}
@@ -93,6 +99,28 @@ class Elementwise(Op):
                 values.append(value)
         return tuple(key), values
 
+    def traced(self, inputs: Sequence[Any], attrs: Attrs) -> Scalar:
+        """The op's expression with scalars and numbers in the place of its inputs: a call within another expression."""
+        key, values = self.split(inputs, attrs)
+        program = self.program_of(key)
+        if program.random:
+            raise TypeError(f"{self.name}() cannot be used within an expression, which would repeat its random numbers")
+        operands = tuple(map(as_scalar, values))
+        replacements: dict[Scalar, Scalar] = dict(zip(map(make_input, program.inputs), operands))
+        value = substitute(program.outputs, replacements)[0]
+        return value if self.by_hand is None else make_node(self.primitive(key), (value, *operands))
+
+    def _primitive(self, key: tuple[Any, ...]) -> Primitive:
+        """An operator that returns its first operand, with this op's derivative by hand for the others."""
+        program = self.program_of(key)
+        by_hand: Any = self._hand_rule(program, self.fixed(key))
+
+        def rule(g: Scalar, value: Scalar, *rest: Scalar) -> tuple[Scalar | None, ...]:
+            grads = by_hand((g,), rest[:-1], rest[-1:])
+            return None, *(None if x is None else as_scalar(x) for x in grads)
+
+        return Primitive(f"{self.name}_{next(_numbers)}", 1 + len(program.inputs), "{0}", "{0}", rule)
+
     # -- forward
     def run(self, inputs: Sequence[Any], attrs: Attrs) -> Any:
         key, values = self.split(inputs, attrs)
@@ -106,10 +134,7 @@ class Elementwise(Op):
         self, program: Program, values: Sequence[Array | Number], constants: tuple[type, ...] = ()
     ) -> list[Array]:
         """Run `program` on arrays and numbers, promoted by PyTorch's rules with numbers of the types `constants`."""
-        signature: tuple[Any, ...] = tuple(
-            [(v.dtype, v.ndim > 0) if is_array(v) else (v.__class__, None) for v in values]
-        )
-        compute, out_dtypes = self.types(program, signature, constants)
+        compute, out_dtypes = self.types(program, kinds_of(values), constants)
         backend = one_backend(self.name, values, program.inputs)
         shape = broadcast_shape(self.name, values)
         if compute.kind in "iu":  # numbers wrap around, as the elements do
@@ -138,11 +163,14 @@ class Elementwise(Op):
                 elif kind is float:
                     options.append(name)
             promoted = promoted_type(operands)
-            if self.promote == "float" and not promoted.is_floating_point:
+            promote = self.promote
+            if promote is None:  # the expression tells
+                promote = "float" if program.fractional or options else "default"
+            if promote == "float" and not promoted.is_floating_point:
                 promoted = default
             elif self.bool_error and any(kind in (bool, dtypes.bool_.numpy) for kind, _ in operands):
                 raise RuntimeError(f"{self.name}(): {self.bool_error}")
-            elif (taken := _TAKES.get(self.promote)) and promoted.category not in taken:
+            elif (taken := _TAKES.get(promote)) and promoted.category not in taken:
                 raise NotImplementedError(
                     f"\"{self.name}\" not implemented for '{dtypes.type_name(promoted.numpy)}': it takes "
                     f"{' or '.join(_CATEGORIES[c] for c in taken)} tensors; convert first"
@@ -168,7 +196,7 @@ class Elementwise(Op):
         static, numbers = key
         program = self.program_of(static)
         wanted = [n for n, need in zip(self.inputs, needs) if need]
-        gradient, present = program.gradient(wanted, self._hand_rule(program, self.fixed(static)))
+        gradient, present = program.gradient(wanted, self._hand_rule(program, self.fixed(static)), self.recompute)
         if not all(present):
             found = iter(gradient.outputs)
             gradient = Program(gradient.inputs, [next(found) if p else make_const(0) for p in present])
@@ -212,10 +240,16 @@ class Elementwise(Op):
             return None
         rule, names = self.by_hand, program.inputs
 
-        def derivative(grads: tuple[Any, ...], inputs: tuple[Any, ...], results: tuple[Any, ...]) -> Any:
-            values = {**fixed, **dict(zip(names, inputs)), "g": grads[0], "result": results[0]}
+        def derivative(gs: tuple[Any, ...], inputs: tuple[Any, ...], results: tuple[Any, ...]) -> Any:
+            values = {**fixed, **dict(zip(names, inputs)), "g": gs[0], "result": results[0]}
             given = rule(**{n: values[n] for n in inspect.signature(rule).parameters})
-            by_name = dict(zip(self.inputs, given if isinstance(given, tuple) else (given,)))
+            grads = given if isinstance(given, tuple) else (given,)
+            if len(grads) != len(self.inputs):
+                raise TypeError(
+                    f"{self.name}(): its derivative returned {len(grads)} gradients, for {len(self.inputs)} inputs "
+                    f"({', '.join(self.inputs)}); None stands for zero"
+                )
+            by_name = dict(zip(self.inputs, grads))
             return tuple(by_name.get(n) for n in names)
 
         return derivative
@@ -244,6 +278,11 @@ def _backward_op(op: Elementwise, gradient: Program) -> Elementwise:
         found = Elementwise(op.function, name=f"{op.name}_backward", program=gradient.positional())
         _backward_ops[(op.name, gradient.key)] = found
     return found
+
+
+def kinds_of(values: Sequence[Array | Number]) -> tuple[Any, ...]:
+    """What promotion must know of operands: (NumPy dtype, has dimensions) or, of a number, (Python type, None)."""
+    return tuple([(v.dtype, v.ndim > 0) if is_array(v) else (v.__class__, None) for v in values])
 
 
 def promoted_type(signature: Sequence[tuple[Any, bool | None]]) -> dtypes.dtype:

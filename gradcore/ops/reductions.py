@@ -144,13 +144,13 @@ def is_zero(input: Scalar) -> Scalar:
     return call("where", call("eq", input, 0), 1.0, 0.0)
 
 
-def _prod_rule(g: Any, input: Any, input_shape: Any, dim: Dims, keepdim: bool) -> Any:
+def prod_rule(g: Any, input: Any, input_shape: Any, dim: Dims, keepdim: bool) -> Any:
     others = prod_dim(nonzero_or_one(input), dim=dim, keepdim=True, dtype=None)
     zeros = sum(is_zero(input), dim=dim, keepdim=True)
     return prod_backward(spread(g, shape=input_shape, dim=dim, keepdim=keepdim), input, others, zeros)
 
 
-prod_dim.derivative(input=_prod_rule)
+prod_dim.derivative(input=prod_rule)
 
 
 @elementwise(name="var_backward", method=False)
@@ -211,31 +211,32 @@ std_dim.derivative(
 )
 
 
-def _extreme(op: str, x: Array, dim: Dims) -> None:
+def check_extreme(op: str, shape: Shape, dim: Dims) -> None:
+    """Raise if there is no element to take the extreme of."""
     if dim is None or dim == ():
-        if x.size == 0:
+        if 0 in shape:
             kind = IndexError if op.startswith("arg") else RuntimeError
             raise kind(
                 f"{op}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
                 "with the 'dim' argument."
             )
         return
-    for d in wrap_dims(dim, x.ndim):
-        if x.shape[d] == 0:
+    for d in wrap_dims(dim, len(shape)):
+        if shape[d] == 0:
             raise IndexError(f"{op}(): Expected reduction dim {d} to have non-zero size.")
 
 
 @array_op
 def amax(input: Array, dim: Dims = (), keepdim: bool = False) -> Array:
     """The largest element over `dim`; equal ones share the gradient."""
-    _extreme("amax", input, dim)
+    check_extreme("amax", input.shape, dim)
     return reduce_array("max", input, dim, keepdim)
 
 
 @array_op
 def amin(input: Array, dim: Dims = (), keepdim: bool = False) -> Array:
     """The smallest element over `dim`; equal ones share the gradient."""
-    _extreme("amin", input, dim)
+    check_extreme("amin", input.shape, dim)
     return reduce_array("min", input, dim, keepdim)
 
 
@@ -246,24 +247,24 @@ def equal_as_number(input: Scalar, other: Scalar) -> Scalar:
     return call("where", call("logical_or", call("eq", input, other), nan), 1.0, 0.0)
 
 
-def _extreme_rule(g: Any, input: Any, result: Any, input_shape: Any, dim: Dims, keepdim: bool) -> Any:
+def extreme_rule(g: Any, input: Any, result: Any, input_shape: Any, dim: Dims, keepdim: bool) -> Any:
     taken = equal_as_number(input, spread(result, shape=input_shape, dim=dim, keepdim=keepdim))
     share = div(spread(g, shape=input_shape, dim=dim, keepdim=keepdim), sum(taken, dim=dim, keepdim=True))
     return mul(share, taken)
 
 
-amax.derivative(input=_extreme_rule)
-amin.derivative(input=_extreme_rule)
+amax.derivative(input=extreme_rule)
+amin.derivative(input=extreme_rule)
 
 
 def _full(name: str, of: Any, grad_name: str) -> Any:
     def reduce_all(input: Array) -> Array:
-        _extreme(name, input, None)
+        check_extreme(name, input.shape, None)
         return reduce_array(name, input, None, False)
 
     reduce_all.__doc__ = f"The {'largest' if name == 'max' else 'smallest'} element; equal ones share the gradient."
     op = array_op(reduce_all, name=f"{name}_all", grad_name=grad_name, public=False)
-    op.derivative(input=lambda g, input, result, input_shape: _extreme_rule(g, input, result, input_shape, None, False))
+    op.derivative(input=lambda g, input, result, input_shape: extreme_rule(g, input, result, input_shape, None, False))
     return op
 
 
@@ -306,7 +307,7 @@ index_gather.derivative(
 
 def _with_index(name: str, grad_name: str) -> Any:
     def extreme(input: Array, dim: int, keepdim: bool = False) -> tuple[Array, Array]:
-        _extreme(name, input, dim)
+        check_extreme(name, input.shape, dim)
         backend = backend_of(input)
         if input.ndim == 0:
             return backend.copy(input), backend.full((), 0, dtypes.int64.numpy)
@@ -330,7 +331,7 @@ min_dim = _with_index("min", "MinBackward0")
 
 def _arg(name: str) -> Any:
     def position(input: Array, dim: int | None = None, keepdim: bool = False) -> Array:
-        _extreme(f"arg{name}", input, dim)
+        check_extreme(f"arg{name}", input.shape, dim)
         backend = backend_of(input)
         if input.ndim == 0:
             return backend.full((), 0, dtypes.int64.numpy)

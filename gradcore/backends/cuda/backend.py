@@ -35,7 +35,7 @@ class CudaBackend(Backend):
         self.device = Device("cuda", index)
         self.xp = driver.library()
         self.array_type = self.xp.ndarray
-        compiler = Compiler(self.xp)
+        self.compiler = compiler = Compiler(self.xp)
         self.errors = ErrorWord(self.xp, compiler)
         self._elementwise = Elementwise(self.xp, compiler)
         self._reduce = Reduce(self.xp, compiler, self._elementwise)
