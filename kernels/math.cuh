@@ -65,8 +65,12 @@ GC_UNARY(erfc, erfcf, erfc)
 GC_UNARY(erfinv, erfinvf, erfinv)
 GC_UNARY(lgamma, lgammaf, lgamma)
 
-// exp(-x) is infinite for very negative x, and the quotient 0: no branch is needed.
+// exp(-x) is infinite for very negative x, and the quotient 0: no branch is needed. The host has its own for floats.
+#ifdef sigmoidf
+__forceinline__ float sigmoid(float x) { return ::sigmoidf(x); }
+#else
 __device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + ::expf(-x)); }
+#endif
 __device__ __forceinline__ double sigmoid(double x) { return 1.0 / (1.0 + ::exp(-x)); }
 
 // ---------------------------------------------------------------- trigonometric and hyperbolic

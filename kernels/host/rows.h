@@ -6,7 +6,7 @@
 //
 // Given by the launcher: T, what is stored, and A, what is computed in.
 #pragma once
-#include "host/host.h"
+#include "host/functions.h"
 #include "types.cuh"
 
 extern "C" {
@@ -57,34 +57,8 @@ __forceinline__ void rounded(X *row, const A *room, long long n) {
     for (long long i = 0; i < n; i++) row[i] = to<X>(room[i]);
 }
 
-// a b + c, rounded once where the CPU has an instruction for it.
-__forceinline__ float fused(float a, float b, float c) {
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-  return __builtin_fmaf(a, b, c);
-#else
-  return a * b + c;
-#endif
-}
-
-// exp(x) within 1 ulp for x <= 0, the logarithm of a share; vectorised wherever it is called, in short rows and at the
-// ends of long ones, too: 2^n e^r with n whole and |r| <= log(2) / 2, and e^r by the polynomial of degree 6 whose
-// largest relative error there is least, 3e-9.
-__forceinline__ float exponential(float x) {
-  const float inside = -104.0f > x ? -104.0f : x;
-  const float shift = 0x1.8p23f;  // at which floats are whole numbers
-  const float shifted = fused(inside, 0x1.715476p0f, shift), n = shifted - shift;
-  const float r = fused(n, 2.12194440e-4f, fused(n, -0.693359375f, inside));
-  float p = 1.38143206e-3f;
-  p = fused(p, r, 8.36885162e-3f);
-  p = fused(p, r, 4.16684002e-2f);
-  p = fused(p, r, 0.166665196f);
-  p = fused(p, r, 0.49999994f);
-  p = fused(p, r, 1.0f);
-  p = fused(p, r, 1.0f);
-  // 2^(n + 64), whose exponent does not leave its bits, and 2^-64, which rounds what becomes subnormal.
-  const unsigned int bits = static_cast<unsigned int>(__float_as_int(shifted) - __float_as_int(shift) + 127 + 64) << 23;
-  return p * __int_as_float(static_cast<int>(bits)) * 0x1p-64f;
-}
+// exp(x) for x <= 0.
+__forceinline__ float exponential(float x) { return single::exp_of_negative(x); }
 __forceinline__ double exponential(double x) { return exp(x); }
 
 struct Sums {

@@ -11,13 +11,10 @@ from ....expr import Program
 from ...base import Array, Number
 from ...cpp.emission import InputType, indented
 from ...cpp.types import computed, stored
-from .. import threads
+from . import pool
 from .emission import Operands, address, arguments, function, headers, input_types, packer, supported
 from .layout import described, in_order, plan_elementwise
 from .library import Kernels, load
-
-# Elements that a thread takes at least: some ten microseconds' work, as long as it takes to wake it.
-GRAIN = 1 << 15
 
 _SOURCE = """\
 // {key}
@@ -75,8 +72,7 @@ class Elementwise:
         else:
             outs = [in_order(shape, plan.order, d) for d in out_dtypes]
         packed = kernel.pack(*values, *map(address, outs)) + plan.layout
-        run = kernel.run
-        threads.parallel(lambda begin, end: run(packed, begin, end), plan.runs, max(1, GRAIN // plan.per_run))
+        pool.run(kernel.run, packed, plan.runs, plan.per_run)
         return outs
 
 

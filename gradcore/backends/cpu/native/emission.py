@@ -96,7 +96,7 @@ class Operands:
 
 def headers(main: str, dtypes: Iterable[np.dtype]) -> str:
     """The #include lines of a kernel over arrays of these dtypes."""
-    names = ["host/host.h", "types.cuh", "math.cuh", main]
+    names = ["host/host.h", "types.cuh", "host/functions.h", "math.cuh", main]
     if any(d in HALVES for d in dtypes):
         names.append("host/half.h")
     return "".join(f'#include "{name}"\n' for name in names)

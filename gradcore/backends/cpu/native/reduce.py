@@ -11,12 +11,10 @@ from ....expr.cpp_emit import Value, emit
 from ...base import Array, Number, Reduction
 from ...cpp.emission import InputType, indented
 from ...cpp.types import computed, stored, wide
-from .. import threads
+from . import pool
 from .emission import Operands, address, arguments, function, headers, input_types, packer, slot, supported
 from .layout import ReducePlan, described, in_order, plan_reduce
 from .library import Kernels, load
-
-GRAIN = 1 << 15  # elements that a thread takes at least
 
 _COMBINE = {"sum": "Sum", "prod": "Prod", "max": "Max", "min": "Min", "any": "Any", "all": "All"}
 _SOURCE = """\
@@ -112,8 +110,7 @@ class Reduce:
         partials = np.empty(plan.parts * plan.outputs if plan.parts > 1 else 0, kernel.acc)
         sizes = (plan.outputs, plan.length, plan.parts)
         packed = kernel.pack(*values, address(out), *ends, address(partials), *sizes) + plan.layouts
-        run = kernel.run
-        threads.parallel(lambda begin, end: run(packed, begin, end), plan.items, max(1, GRAIN // plan.per_item))
+        pool.run(kernel.run, packed, plan.items, plan.per_item)
         if plan.parts > 1:
             kernel.finish(packed, 0, 0)
         if keepdims:
