@@ -9,6 +9,7 @@ from typing import Any
 
 from ... import hostcc
 from .. import threads
+from ..memory import keep_freed
 from .library import load
 
 # Elements that a thread takes at least: some ten microseconds' work, more than it takes to have it join.
@@ -22,6 +23,7 @@ def run(kernel: Any, arguments: bytes, count: int, size: int) -> None:
 
     How the items are cut depends on the number of threads, so what a kernel computes for one must not depend on others.
     """
+    keep_freed()
     helpers = min(threads.get_num_threads(), count, count * size // GRAIN) - 1
     share = _share() if helpers > 0 else None
     if share is None:
