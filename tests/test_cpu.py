@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gradcore
-from gradcore import expr
+from gradcore import backends, expr
 from gradcore.backends.base import Reduction
 from gradcore.backends.cpu import backend, blocked, memory, optimizers, rows, threads
 from gradcore.backends.cpu.backend import CpuBackend
@@ -484,3 +484,20 @@ def test_memory_of_freed_arrays_is_kept() -> None:
     assert kept == "True" and faults < 100
     kept, more = _faults(MALLOC_TRIM_THRESHOLD_="65536")
     assert kept == "False" and more > faults
+
+
+@pytest.mark.parametrize("mark", [True, False])
+def test_small_operands_with_a_large_result_take_the_way_of_large_ones(
+    monkeypatch: pytest.MonkeyPatch, mark: bool
+) -> None:
+    taken = []
+    kind = type(backends.cpu)
+    large = kind.large_elementwise
+    monkeypatch.setattr(kind, "large_elementwise", lambda self, *args: taken.append(args[-1]) or large(self, *args))
+    column = gradcore.ones(256, 1, requires_grad=mark)
+    table = column + gradcore.ones(1, 256)
+    double = table * 2
+    assert table.shape == double.shape == (256, 256) and taken == [(256, 256)] * 2
+    if mark:
+        double.sum().backward()
+        assert column.grad is not None and column.grad.tolist() == [[512.0]] * 256

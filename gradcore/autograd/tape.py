@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..backends import Array, backend_of, cpu
-from ..backends.cpu.backend import LARGE
 from ..expr import Program, Scalar
 from ..expr.numpy_emit import compile_numpy
 from ..ops.convert import to_copy
 from ..ops.core import Attrs, MixedDevices, Op, Plan
 from ..ops.elementwise import Elementwise
 from .grad_mode import enable_grad, mode
-from .variable import Edge, Node, Spec, Variable, bare, describe, next_sequence, spec_of
+from .variable import Edge, Node, Variable, bare, describe, next_sequence, spec_of
 
 # Makes the nodes. While lines are traced another function stands here, so that nobody has to ask whether they are.
 new_node: Callable[[], Node] = Node
@@ -363,7 +362,9 @@ def _binary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Calla
                 if r.__class__ is not _ndarray:
                     r = _asarray(r)
                 fits = fits and spec.shape == theirs.shape
-                spec = Spec(r.shape, spec.dtype) if r.size >= LARGE else spec_of(r)
+                spec = spec_of(r)
+                if spec is None:  # two small operands broadcast to something large
+                    return general(input, other)
             else:
                 r = forward(x, y)
                 if r.__class__ is not _ndarray:
