@@ -13,8 +13,8 @@ from ...devices import device as Device
 from ...expr import Program
 from ...expr.numpy_emit import compile_numpy
 from ..base import Array, Number, Reduction
+from ..cpp.types import FLOAT32, HALVES, wide
 from . import blocked
-from .dtypes import F32, WIDER, wide
 from .norms import Norms
 from .optimizers import Optimizers
 from .rows import Rows
@@ -222,17 +222,17 @@ class CpuBackend(Rows, Norms, Optimizers):
 
     # -- linear algebra
     def matmul(self, a: Array, b: Array) -> Array:
-        if a.dtype in WIDER:
-            return np.asarray(np.matmul(a.astype(F32), b.astype(F32)), a.dtype)
+        if a.dtype in HALVES:
+            return np.asarray(np.matmul(a.astype(FLOAT32), b.astype(FLOAT32)), a.dtype)
         return np.asarray(np.matmul(a, b))
 
     def column_sum(self, x: Array) -> Array:
         return np.add.reduce(x, 0, wide(x.dtype)).astype(x.dtype, copy=False)
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        if x.dtype in WIDER:
-            out = np.matmul(x.astype(F32), weight.astype(F32).T)
-            return (out if bias is None else out + bias.astype(F32)).astype(x.dtype)
+        if x.dtype in HALVES:
+            out = np.matmul(x.astype(FLOAT32), weight.astype(FLOAT32).T)
+            return (out if bias is None else out + bias.astype(FLOAT32)).astype(x.dtype)
         out = np.matmul(x, weight.T)
         if bias is not None:
             out += bias
@@ -255,7 +255,7 @@ class CpuBackend(Rows, Norms, Optimizers):
     def uniform(self, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:
         draw: Any = np.float64 if dtype == np.float64 else np.float32
         values = self._generator(seed, offset).random(shape, draw)
-        if dtype in WIDER:  # so few bits that rounding to 16 never makes a 1 of them
+        if dtype in HALVES:  # so few bits that rounding to 16 never makes a 1 of them
             steps = 2.0 ** (ml_dtypes.finfo(dtype).nmant + 1)
             values = np.floor(values * steps) / steps
         return np.asarray(values, dtype)

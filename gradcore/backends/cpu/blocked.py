@@ -19,20 +19,18 @@ from ...expr import Program
 from ...expr.numpy_blocks import NUMBER, OTHER, TRUTHS, VALUES, compile_blocks
 from ..base import Array, Number
 from ..cpp.strides import Ints, broadcast_strides, collapse, padded
-from .dtypes import F32, wide
-from .threads import parallel
+from ..cpp.types import FLOAT32, wide
+from .threads import GRAIN, parallel
 
 # Elements of a block. Its registers lie in the second-level cache or, beyond three or four, at the near end of the
 # third; in smaller blocks the calls of the ufuncs cost more than that: docs/design/cpu.md has the measurement.
 BLOCK = 1 << 16
-# Elements from which another thread is worth waking.
-GRAIN = 1 << 16
 
 
 def suits(program: Program, compute: np.dtype) -> bool:
     """Whether `evaluate` can compute the program: in floating point, with random numbers in float32 only."""
     work = wide(compute)
-    return work.kind == "f" and (not program.random or work == F32)
+    return work.kind == "f" and (not program.random or work == FLOAT32)
 
 
 def evaluate(

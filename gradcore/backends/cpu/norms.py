@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..base import Array, Backend
-from .dtypes import wide
+from ..cpp.types import wide
 from .rows import in_blocks
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from ..base import Array, Backend
-from .dtypes import HALVES, wide
-from .threads import parallel
+from ..cpp.types import HALVES, wide
+from .threads import GRAIN, parallel
 
 
 class Optimizers(Backend):
@@ -99,8 +99,6 @@ STRETCH = 1 << 16
 # Arrays of up to so many elements may be gathered: copying a few of them costs less than a dozen ufuncs for each.
 SMALL = 1 << 10
 FEW = 4
-# Elements from which another thread is worth waking.
-GRAIN = 1 << 16
 
 Columns = Sequence[Sequence[Array]]
 

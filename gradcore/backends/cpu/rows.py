@@ -7,13 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from ..base import Array, Backend
-from .dtypes import wide
-from .threads import parallel
+from ..cpp.types import wide
+from .threads import GRAIN, parallel
 
 # Elements of the rows worked on at a time.
 ROWS = 1 << 16
-# Elements from which another thread is worth waking.
-GRAIN = 1 << 16
 
 
 def in_blocks(function: Callable[[slice, Array], None], rows: int, columns: int, dtype: np.dtype) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from .memory import keep_freed
 
+# Elements from which NumPy's loops are worth another thread.
+GRAIN = 1 << 16
 # Runs the items from the first number to before the second.
 Task = Callable[[int, int], None]
 
@@ -158,4 +160,4 @@ _pool = _Pool()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
-__all__ = ["Task", "get_num_threads", "parallel", "set_num_threads"]
+__all__ = ["GRAIN", "Task", "get_num_threads", "parallel", "set_num_threads"]

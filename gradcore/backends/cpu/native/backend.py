@@ -11,8 +11,8 @@ import numpy as np
 
 from ....expr import Program
 from ...base import Array, Backend, Number, Reduction
+from ...cpp.types import HALVES
 from ..backend import LARGE
-from ..dtypes import HALVES
 from .norms import NativeNorms
 from .optimizers import NativeOptimizers
 from .rows import NativeRows

@@ -7,16 +7,13 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
+from ...cpp.types import FLOAT32, FLOAT64, HALVES, computed, stored
 from ..threads import parallel
 
-# Elements: a kernel over fewer is done before another thread has begun.
+# Elements that a thread takes at least: some ten microseconds' work, more than it takes to have it join.
 GRAIN = 1 << 15
-
-_STORED = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
-_HALVES = {np.dtype(np.float16): "__half", np.dtype(ml_dtypes.bfloat16): "__nv_bfloat16"}
 
 Function = Callable[..., Any]
 
@@ -42,14 +39,12 @@ def kernels(file: str, names: Sequence[str], dtype: np.dtype) -> SimpleNamespace
     from ...hostcc import HostCompilerError
     from .library import load
 
-    half = _HALVES.get(dtype)
-    stored = half or _STORED.get(dtype)
-    if stored is None:
+    if dtype not in (FLOAT32, FLOAT64, *HALVES):
         return None
     text = (
         f"#define PYTHON_HEAD {object.__basicsize__}\n"
-        + ('#include "host/half.h"\n' if half else "")
-        + f"typedef {stored} T;\ntypedef {'float' if half else stored} A;\n"
+        + ('#include "host/half.h"\n' if dtype in HALVES else "")
+        + f"typedef {stored(dtype)} T;\ntypedef {computed(dtype)} A;\n"
         + f'#include "host/{file}"\n'
     )
     try:

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from ...base import Array
+from ...cpp.types import wide
 from ..backend import CpuBackend
-from ..dtypes import wide
 from ..threads import parallel
 from .calls import GRAIN, kernels, over_rows
 

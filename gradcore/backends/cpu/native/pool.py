@@ -10,10 +10,9 @@ from typing import Any
 from ... import hostcc
 from .. import threads
 from ..memory import keep_freed
+from .calls import GRAIN
 from .library import load
 
-# Elements that a thread takes at least: some ten microseconds' work, more than it takes to have it join.
-GRAIN = 1 << 15
 # Pieces for each thread, at most: when one is held up, the others take what it would have done.
 _PIECES = 16
 
