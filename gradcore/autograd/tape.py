@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -19,6 +20,19 @@ from .variable import Edge, Node, Variable, bare, describe, next_sequence, spec_
 
 # Makes the nodes. While lines are traced another function stands here, so that nobody has to ask whether they are.
 new_node: Callable[[], Node] = Node
+
+# How many there are who want more of operations than a result and a node. While it is not 0 the short ways are closed,
+# so that only `apply` and `record` have to ask who that is: to the others it costs one look at this number.
+_watchers = 0
+_lock = threading.Lock()
+
+
+def watch(change: int) -> None:
+    """Count one watcher of operations more (1) or less (-1)."""
+    global _watchers
+    with _lock:
+        _watchers += change
+
 
 # Set by gradcore.tensor: the class of results.
 _tensor: type[Variable] = Variable
@@ -266,6 +280,8 @@ def _unary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Callab
             spec = input._spec
         except AttributeError:
             return general(input)
+        if _watchers:
+            return general(input)
         x = input._array
         if spec is None:
             spec = input._spec = spec_of(x)
@@ -338,6 +354,8 @@ def _binary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Calla
         try:
             spec = input._spec
         except AttributeError:
+            return general(input, other)
+        if _watchers:
             return general(input, other)
         x = input._array
         if spec is None:
