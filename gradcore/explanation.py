@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from .autograd.function import FunctionCtx
 from .autograd.lines import stack_of
+from .autograd.saved import Packed, value_names
 from .autograd.variable import Frame, Node, Variable
-from .autograd.walk import graph_below, names_of
+from .autograd.walk import graph_below, names_of, told_device
 from .backends import Array, backend_of, is_array
 from .devices import device
 from .dtypes import dtype as DType
@@ -257,11 +258,8 @@ def owner_of(array: Array) -> tuple[Any, int]:
 
 def _kept(node: Node) -> Iterator[tuple[str, Array]]:
     """The arrays that a node keeps, by name: inputs, results, attributes, and what a `Function` put on its ctx."""
-    plan = node.plan
-    names = [plan.op.inputs[p] for p in plan.inputs] + [f"result{p or ''}" for p in plan.outputs]
-    for k, value in enumerate(node.saved or ()):
-        if is_array(value):
-            yield names[k] if k < len(names) else f"saved {k - len(names)}", value
+    for name, value in zip(value_names(node), node.saved or ()):
+        yield from ((name, array) for array in _arrays(value.value if isinstance(value, Packed) else value))
     for name, value in (node.attrs or {}).items():
         if isinstance(value, FunctionCtx):
             for own, kept in vars(value).items():
@@ -291,14 +289,9 @@ def _devices(roots: Sequence[Variable], nodes: Sequence[Node]) -> dict[Any, devi
     for node in reversed(nodes):  # inputs before results
         if node in found:
             continue
-        told = node.outputs[0][2] if node.outputs else (node.attrs or {}).get("device")
-        if told is None and node.meta:
-            told = node.meta[0][2]
+        told = told_device(node)
         if told is None:
-            source = next((a for a in node.saved or () if is_array(a)), None)
             edge: Any = next(e for e in node.edges if e is not None)
-            if source is None and not isinstance(edge, Node):
-                source = edge._array
-            told = found[edge] if source is None else backend_of(source).device
+            told = found[edge] if isinstance(edge, Node) else backend_of(edge._array).device
         found[node] = told
     return found

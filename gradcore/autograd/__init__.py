@@ -1,6 +1,6 @@
 """Automatic differentiation: the tape, the backward pass, custom functions, gradient checks."""
 
-from . import functional
+from . import functional, graph
 from .api import backward, grad
 from .function import Function, FunctionCtx
 from .grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
@@ -17,6 +17,7 @@ __all__ = [
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "graph",
     "is_grad_enabled",
     "no_grad",
     "set_grad_enabled",

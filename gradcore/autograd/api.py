@@ -10,14 +10,18 @@ from .. import dtypes
 from ..backends import backend_of
 from ..ops.convert import to_copy
 from . import engine
+from .edges import GradientEdge, tensor_of
+from .hooks import not_ours
 from .tape import wants_grad, wrap
 from .variable import Variable
 
-Tensors = Variable | Sequence[Variable]
+Tensors = Variable | GradientEdge | Sequence[Variable | GradientEdge]
 
 
 def _sequence(x: Any) -> tuple[Any, ...]:
-    return (x,) if isinstance(x, Variable) or x is None else tuple(x)
+    if isinstance(x, (Variable, GradientEdge)) or x is None:
+        x = (x,)
+    return tuple([tensor_of(t) for t in x])
 
 
 def _seeds(outputs: Sequence[Variable], grads: Sequence[Any], create_graph: bool) -> list[tuple[Variable, Any]]:
@@ -49,7 +53,7 @@ def _seeds(outputs: Sequence[Variable], grads: Sequence[Any], create_graph: bool
             )
         if g._array.dtype != array.dtype:
             g = to_copy(g, dtype=dtypes.from_numpy(array.dtype))
-        roots.append((out, g if create_graph else engine.not_ours(g._array)))
+        roots.append((out, g if create_graph else not_ours(g._array)))
     return roots
 
 
@@ -63,7 +67,8 @@ def backward(
     """Add the gradients of `tensors` to the `.grad` of the leaves below them, or of `inputs` alone.
 
     `grad_tensors` are the gradients of the tensors themselves (default: 1 for scalars). `create_graph` records the
-    pass, for higher derivatives; `retain_graph` (default: `create_graph`) keeps the graph for another pass.
+    pass, for higher derivatives; `retain_graph` (default: `create_graph`) keeps the graph for another pass. Tensors may
+    be given as their `graph.GradientEdge`.
     """
     outputs = _sequence(tensors)
     grads = (None,) * len(outputs) if grad_tensors is None else _sequence(grad_tensors)

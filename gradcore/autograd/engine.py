@@ -19,17 +19,39 @@ from ..ops.broadcast import broadcastable, sum_to
 from ..ops.convert import to_copy
 from ..ops.shape import clone, view
 from .grad_mode import mode
-from .tape import edge_of, wrap
-from .variable import Node, Variable, bump, last_change
+from .hooks import apply_hooks, run_posthooks, run_prehooks, run_tensor_hooks
+from .saved import FREED, saved_tensor, unpacked
+from .tape import edge_of, type_name, wrap
+from .variable import Edge, Node, Variable, bump, last_change
 
 _accumulate = threading.Lock()
 
-FREED = (
-    "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
-    "freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
-    "retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors "
-    "after calling backward."
-)
+
+class Pass:
+    """A backward pass that is running, for hooks that ask what it will do."""
+
+    __slots__ = ("_reached", "needed", "notes", "roots")
+
+    def __init__(self, roots: Sequence[tuple[Variable, Any]]):
+        self.roots = roots
+        self.needed: set[Any] | None = None
+        # What hooks keep for the time of the pass, by hook.
+        self.notes: dict[Any, Any] = {}
+        self._reached: set[Any] | None = None
+
+    def reaches(self, edge: Edge) -> bool:
+        """Whether a gradient may arrive at `edge`."""
+        if self.needed is not None:
+            return edge in self.needed
+        if self._reached is None:
+            waiting: list[Any] = [edge_of(t) for t, _ in self.roots]
+            self._reached = set()
+            while waiting:
+                e = waiting.pop()
+                if e is not None and e not in self._reached:
+                    self._reached.add(e)
+                    waiting.extend(e.edges if e.__class__ is Node else ())
+        return edge in self._reached
 
 
 def run(
@@ -46,11 +68,12 @@ def run(
     `inputs`. Gradients are arrays, or tensors under `create_graph`. Nothing is added to any `.grad` before the whole
     pass has succeeded.
     """
-    before = mode.enabled
+    before, outer = mode.enabled, mode.running
     mode.enabled = create_graph
+    mode.running = running = Pass(roots)
     try:
         targets = None if inputs is None else [(edge_of(t), t._index) for t in inputs]
-        grads, captured = _propagate(roots, retain_graph, create_graph, targets)
+        grads, captured = _propagate(running, retain_graph, create_graph, targets)
         leaves = {leaf: apply_hooks(leaf._hooks, g, create_graph) if leaf._hooks else g for leaf, g in grads.items()}
         if not accumulate:
             assert targets is not None
@@ -59,19 +82,26 @@ def run(
             wanted = {id(t) for t in inputs}
             leaves = {leaf: g for leaf, g in leaves.items() if id(leaf) in wanted}
             leaves.update({t: captured[target] for t, target in zip(inputs, targets) if target in captured})
+        for leaf in leaves:
+            extra = leaf._extra
+            if extra is not None and extra.prehooks:
+                (leaves[leaf],) = run_prehooks(extra.prehooks, (leaves[leaf],), create_graph)
         with _accumulate:
             _store(leaves, create_graph)
-        for leaf in leaves:
+        for leaf, g in leaves.items():
             if leaf._post_hooks:
                 for hook in tuple(leaf._post_hooks.values()):
                     hook(leaf)
+            extra = leaf._extra
+            if extra is not None and extra.posthooks:
+                run_posthooks(extra.posthooks, (), (g,), create_graph)
         return None
     finally:
-        mode.enabled = before
+        mode.enabled, mode.running = before, outer
 
 
 def _propagate(
-    roots: Sequence[tuple[Variable, Any]],
+    running: Pass,
     retain_graph: bool,
     create_graph: bool,
     targets: Sequence[tuple[Any, int]] | None,
@@ -83,8 +113,8 @@ def _propagate(
     captured: dict[tuple[Any, int], Any] = {}
     needed = None
     if targets is not None:
-        needed = _ancestors([edge_of(t) for t, _ in roots], {id(e) for e, _ in targets})
-    for t, g in roots:
+        needed = running.needed = _ancestors([edge_of(t) for t, _ in running.roots], {id(e) for e, _ in targets})
+    for t, g in running.roots:
         edge: Any = edge_of(t)
         if needed is None or edge in needed:
             _arrive(grads, heap, edge, t._index, g, create_graph)
@@ -112,20 +142,24 @@ def _propagate(
             if saved is None:
                 raise RuntimeError(FREED)
             if last_change[0] < node.sequence:  # something was changed in place after this was recorded
-                _check_versions(node)
+                check_versions(node)
             results = node.plan.direct(g, *saved)  # type: ignore[misc]
             if saved and not retain_graph:
                 node.saved = None
         else:
-            if node.extra is not None:
-                g = _run_hooks(node, g, create_graph)
+            extra = node.extra
+            if extra is not None:
+                g = run_tensor_hooks(extra, g, node.outputs is not None, create_graph)
             if needed is not None and targets is not None:
                 for e, i in targets:
                     if e is node:
                         captured[e, i] = g if node.outputs is None else g[i]
                 if not any(e in needed for e in node.edges if e is not None):
                     continue
-            results = _differentiated(node, g, retain_graph, create_graph)
+            if extra is not None and (extra.prehooks or extra.posthooks):
+                results = _hooked(node, g, retain_graph, create_graph, needed)
+            else:
+                results = _differentiated(node, g, retain_graph, create_graph)
             _fit_all(node, results, needed, grads, heap, create_graph)
         for edge, r in zip(node.edges, results):
             if edge is None or r is None:
@@ -157,16 +191,44 @@ def _propagate(
     return grads, captured
 
 
+def _hooked(node: Node, g: Any, retain_graph: bool, create_graph: bool, needed: set[Any] | None) -> list[Any]:
+    """As `_differentiated`, between the node's own hooks."""
+    extra = node.extra
+    assert extra is not None
+    if extra.prehooks:
+        gs = run_prehooks(extra.prehooks, (g,) if node.outputs is None else g, create_graph)
+        g = gs[0] if node.outputs is None else gs
+    results = _differentiated(node, g, retain_graph, create_graph)
+    if extra.posthooks:
+        for i, edge in enumerate(node.edges):
+            if edge is None or (needed is not None and edge not in needed):
+                results[i] = None
+            elif results[i] is not None:
+                results[i] = _fit(results[i], *_described(edge, node.index_of(i)), node, i)
+        gs = [g] if node.outputs is None else g
+        results = run_posthooks(extra.posthooks, results, gs, create_graph)
+    return results
+
+
+def _described(edge: Any, index: int) -> tuple[tuple[int, ...], Any]:
+    """The shape and dtype of result `index` of `edge`."""
+    if edge.__class__ is not Node:
+        return edge._array.shape, edge._array.dtype
+    return (edge.shape, edge.dtype) if edge.outputs is None else edge.outputs[index][:2]
+
+
 def _differentiated(node: Node, g: Any, retain_graph: bool, create_graph: bool) -> list[Any]:
     """The gradients of a node's inputs, as its plan makes them."""
     saved = node.saved
     if saved is None:
         raise RuntimeError(FREED)
     if last_change[0] < node.sequence:
-        _check_versions(node)
+        check_versions(node)
     plan = node.plan
+    if node.extra is not None and node.extra.packed:
+        saved = unpacked(node)
     if create_graph:
-        results = _recorded(node, g)
+        results = _recorded(node, g, saved)
     elif node.attrs is None and plan.direct is not None and node.shape and g.size < LARGE:
         # The short way back. (NumPy makes scalars of zero-dimensional arrays: those take the longer way.)
         results = plan.direct(g, *saved)
@@ -197,13 +259,9 @@ def _fit_all(
             results[position] = None
             continue
         several = None
-        if edge.__class__ is not Node:
-            shape, dtype = edge._array.shape, edge._array.dtype
-        elif edge.outputs is None:
-            shape, dtype = edge.shape, edge.dtype
-        else:
+        shape, dtype = _described(edge, node.index_of(position))
+        if edge.__class__ is Node and edge.outputs is not None:
             several = node.index_of(position)
-            shape, dtype, _ = edge.outputs[several]
         a = r._array if create_graph else r
         if a.shape != shape or a.dtype is not dtype:
             results[position] = r = _fit(r, shape, dtype, node, position)
@@ -274,30 +332,10 @@ def _fit(g: Any, shape: tuple[int, ...], dtype: Any, node: Node, position: int) 
     return g
 
 
-def _recorded(node: Node, g: Any) -> Sequence[Any]:
+def _recorded(node: Node, g: Any, values: Sequence[Any]) -> Sequence[Any]:
     """The gradients as tensors with a history of their own."""
     plan = node.plan
-    saved: list[Any] = []
-    assert node.saved is not None
-    first = len(plan.inputs)
-    for k, value in enumerate(node.saved):
-        if node.counters[k] is None:
-            saved.append(value)
-            continue
-        t = wrap(value)
-        t._counter = node.counters[k]
-        if k >= first:
-            # (Beyond the results come what else was to be watched: index tensors, what a Function saved.)
-            if k - first < len(plan.outputs) and value.dtype.kind in "fV":
-                t._node, t._index, t._requires_grad = node, plan.outputs[k - first], True
-        else:
-            edge = node.edges[plan.inputs[k]]
-            if isinstance(edge, Node):
-                t._node, t._requires_grad = edge, True
-                t._index = node.index_of(plan.inputs[k])
-            elif edge is not None:
-                t = edge
-        saved.append(t)
+    saved = [v if node.counters[k] is None else saved_tensor(node, k, v) for k, v in enumerate(values)]
     gs = _filled(node, g) if node.outputs is not None else (g,)
     composite = plan.op.composite
     if composite is not None:
@@ -331,7 +369,7 @@ def _placeholder(node: Node, position: int, backend: Any) -> Any:
     if edge.__class__ is not Node:
         return edge
     index = node.index_of(position)
-    shape, dtype = (edge.shape, edge.dtype) if edge.outputs is None else edge.outputs[index][:2]
+    shape, dtype = _described(edge, index)
     t = wrap(backend.full(shape, 0, dtype))
     t._node, t._index, t._requires_grad = edge, index, True
     return t
@@ -351,53 +389,6 @@ def _ancestors(starts: Sequence[Any], targets: set[int]) -> set[Any]:
             stack.append((edge, True))
             stack.extend((e, False) for e in below if e is not None and e not in reaches)
     return {e for e, yes in reaches.items() if yes}
-
-
-def _run_hooks(node: Node, g: Any, create_graph: bool) -> Any:
-    assert node.extra is not None
-    several = node.outputs is not None
-    values = list(g) if several else [g]
-    for index, hooks in node.extra.hooks.items():
-        if values[index] is not None:
-            values[index] = apply_hooks(hooks, values[index], create_graph)
-    for index, reference in node.extra.retained.items():
-        t, g = reference(), values[index]
-        if t is not None and g is not None:
-            g = clone(g if create_graph else wrap(g))
-            t._grad = g if t._grad is None else t._grad + g
-    return values if several else values[0]
-
-
-def apply_hooks(hooks: dict[int, Any], g: Any, create_graph: bool) -> Any:
-    """The gradient after the hooks of a tensor, each of which may replace it."""
-    for hook in tuple(hooks.values()):
-        t = g if create_graph else wrap(g)
-        result = hook(t)
-        if result is not None:
-            if not isinstance(result, Variable):
-                raise TypeError(
-                    f"expected Variable, but hook returned '{type(result).__name__}' (hook '{_name(hook)}': return a "
-                    "Tensor or None)"
-                )
-            if result._array.shape != t._array.shape:
-                raise RuntimeError(f"hook '{_name(hook)}' has changed the size of value")
-            if result._array.dtype != t._array.dtype:
-                raise RuntimeError(
-                    f"hook '{_name(hook)}' has changed the type of value (was {_type(t._array)} got "
-                    f"{_type(result._array)})"
-                )
-            g = result if create_graph else result._array
-    # A hook may have kept it.
-    return g if create_graph else not_ours(g)
-
-
-def not_ours(array: Any) -> Any:
-    """`array`, which somebody else may hold, as a view: what is a view is copied, not handed over to `.grad`."""
-    return array[...]
-
-
-def _name(hook: Any) -> str:
-    return getattr(hook, "__name__", type(hook).__name__)
 
 
 def _store(leaves: dict[Any, Any], create_graph: bool) -> None:
@@ -420,17 +411,11 @@ def _store(leaves: dict[Any, Any], create_graph: bool) -> None:
             bump(old.counter())
 
 
-def _type(array: Any) -> str:
-    """A tensor's type as PyTorch writes it: `gradcore.cuda.FloatTensor`."""
-    where = "" if backend_of(array).device.type == "cpu" else f"{backend_of(array).device.type}."
-    return f"gradcore.{where}{dtypes.type_name(array.dtype)}Tensor"
-
-
 def _short(node: Node) -> str:
     return node.name().split("Backward")[0]
 
 
-def _check_versions(node: Node) -> None:
+def check_versions(node: Node) -> None:
     """Report a saved tensor that was changed in place after it was saved."""
     assert node.saved is not None
     plan = node.plan
@@ -451,7 +436,7 @@ def _check_versions(node: Node) -> None:
         changes = sum(time < node.sequence for time in counter[2:])
         raise RuntimeError(
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
-            f"[{_type(value)} {list(value.shape)}]{what} is at version {counter[1]}; "
+            f"[{type_name(value)} {list(value.shape)}]{what} is at version {counter[1]}; "
             f"expected version {counter[1] - changes} instead. It was saved by {node.name()} for its backward pass. "
             "Hint: use the out-of-place operation, or change a clone()."
         )

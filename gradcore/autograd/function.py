@@ -10,10 +10,11 @@ from typing import Any
 from ..backends import backend_of
 from ..ops.core import Op, Plan
 from ..ops.shape import view
-from .engine import FREED, not_ours
 from .grad_mode import mode, no_grad
+from .hooks import not_ours
 from .inplace import rebase
-from .tape import edge_of, record, wants_grad, wrap
+from .saved import FREED, unpacked
+from .tape import edge_of, record, recorded, wants_grad, wrap
 from .variable import Node, Variable, bump, describe
 
 
@@ -60,10 +61,10 @@ class FunctionCtx:
         if self._node is None:
             return self._to_save
         node = self._node()
-        if node is None or node.saved is None:
+        if node is None:
             raise RuntimeError(FREED)
         tensors: list[Any] = []
-        kept = iter(zip(node.saved, node.counters))
+        kept = iter(zip(unpacked(node), node.counters))
         for place in self._places:
             if place is None:
                 tensors.append(None)
@@ -225,6 +226,7 @@ class Function:
             counters.append(t.counter())
         ctx._to_save, ctx._places = (), tuple(places)
         node.saved, node.counters = tuple(saved), tuple(counters)
+        recorded(node)
         ctx._node = weakref.ref(node)
         for i, t in enumerate(tensors):
             if t._array.dtype.kind not in "fV" or any(t is n for n in ctx._non_differentiable):

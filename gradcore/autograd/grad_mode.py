@@ -19,6 +19,11 @@ class _Mode(threading.local):
     enabled = True
     # While gradients are checked: complaints about gradients that had to be converted to their tensor's dtype.
     converted: list[str] | None = None
+    # The innermost backward pass that is running.
+    running: Any = None
+    # Pairs of functions that saved tensors go through, innermost last, and why there must be none now.
+    saved_hooks: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = ()
+    no_saved_hooks: str | None = None
 
 
 mode = _Mode()

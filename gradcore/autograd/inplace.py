@@ -11,7 +11,7 @@ from ..ops.arithmetic import mul
 from ..ops.convert import to_copy
 from ..ops.core import Attrs, MixedDevices, Op, array_op
 from .grad_mode import mode
-from .tape import edge_of, node_of, record, scalars_moved, wants_grad
+from .tape import edge_of, node_of, record, recorded, scalars_moved, wants_grad
 from .variable import Node, Variable, bump, next_sequence
 
 
@@ -113,7 +113,7 @@ def apply_inplace(op: Op, inputs: Sequence[Any], attrs: Attrs, write: Callable[[
     check_target(target)
     arrays = [t._array if isinstance(t, Variable) else t for t in inputs]
     needs = tuple([isinstance(t, Variable) and wants_grad(t) for t in inputs])
-    recorded = mode.enabled and True in needs and target._array.dtype.kind in "fV"
+    wanted = mode.enabled and True in needs and target._array.dtype.kind in "fV"
     result = None
     if write is None:
         try:
@@ -125,7 +125,7 @@ def apply_inplace(op: Op, inputs: Sequence[Any], attrs: Attrs, write: Callable[[
             return apply_inplace(op, moved, attrs)
         check_result(op.name + "_", target._array, result)
     node = None
-    if recorded:
+    if wanted:
         plan = op.plan(needs, op.plan_key(arrays, attrs))
         # What the change will overwrite is kept as a copy.
         kept = {
@@ -146,6 +146,7 @@ def apply_inplace(op: Op, inputs: Sequence[Any], attrs: Attrs, write: Callable[[
         node.saved = (*(node.saved or ())[:first], *[target._array for _ in node.plan.outputs])
         node.counters = (*node.counters[:first], *[counter for _ in node.plan.outputs])
         node.sequence = next_sequence()
+        recorded(node)
         rebase(target, node)
     return target
 

@@ -51,6 +51,12 @@ def stack_of(node: Node) -> tuple[Frame, ...] | None:
 
 def _traced_node() -> Node:
     node = Node()
+    node.stack = calls()
+    return node
+
+
+def calls() -> tuple[Frame, ...]:
+    """The calls that led here, outermost first, down to the last one outside gradcore."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and _is_ours(frame.f_code, frame.f_globals.get("__name__")):
         frame = frame.f_back
@@ -58,8 +64,7 @@ def _traced_node() -> Node:
     while frame is not None:
         stack.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
         frame = frame.f_back
-    node.stack = tuple(reversed(stack))
-    return node
+    return tuple(reversed(stack))
 
 
 def _is_ours(code: CodeType, module: object) -> bool:

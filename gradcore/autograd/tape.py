@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..backends import Array, backend_of, cpu
 from ..expr import Program, Scalar
 from ..expr.numpy_emit import compile_numpy
@@ -49,6 +50,12 @@ def wrap(array: Array) -> Any:
     return bare(_tensor, array)
 
 
+def type_name(array: Any) -> str:
+    """A tensor's type as PyTorch writes it: `gradcore.cuda.FloatTensor`."""
+    where = "" if backend_of(array).device.type == "cpu" else f"{backend_of(array).device.type}."
+    return f"gradcore.{where}{dtypes.type_name(array.dtype)}Tensor"
+
+
 def node_of(t: Variable) -> Node | None:
     """The node that made `t`; a view whose base was changed in place since gets a new one."""
     base = t._base
@@ -80,6 +87,14 @@ def edge_of(t: Variable) -> Edge:
     """Where the gradient of `t` goes: its node, or itself if it is a leaf."""
     node = node_of(t)
     return t if node is None else node
+
+
+def recorded(node: Node) -> None:
+    """Called with every node that is complete, while there are watchers."""
+    if mode.saved_hooks:
+        from .saved import pack
+
+        pack(node)
 
 
 def record(
@@ -172,6 +187,8 @@ def apply(op: Op, inputs: Sequence[Any], attrs: Attrs) -> Any:
         tensor._requires_grad = True
         if 0 in plan.outputs:  # the saved result shares the counter of the tensor it is
             tensor._counter = node.counters[len(plan.inputs)]
+        if _watchers:
+            recorded(node)
     return tensor
 
 
@@ -193,6 +210,8 @@ def _several(
                     t._node, t._index, t._requires_grad = node, i, True
             for k, position in enumerate(plan.outputs, len(plan.inputs)):
                 tensors[position]._counter = node.counters[k]
+            if _watchers:
+                recorded(node)
     return tensors
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import weakref
+from collections.abc import Callable
 from typing import Any, Union
 
 import numpy as np
@@ -102,6 +104,9 @@ class Variable:
     # Functions of the gradient (a leaf's; those of results live in their node's `extra`).
     _hooks: dict[int, Any] | None = None
     _post_hooks: dict[int, Any] | None = None
+    # Its `AccumulateGrad`, while somebody looks at that, and what hooks and notes that was given.
+    _accumulator: weakref.ref[AccumulateGrad] | None = None
+    _extra: Extra | None = None
     # A leaf that a transform of `gradcore.func` made to differentiate by: whether that transform is running.
     _scope: Any = None
 
@@ -141,13 +146,19 @@ Edge = Union["Node", Variable, None]
 
 
 class Extra:
-    """The rarely used part of a node: what hooks and `retain_grad` asked for, by index of the result."""
+    """The rarely used part of a node."""
 
-    __slots__ = ("hooks", "retained")
+    __slots__ = ("hooks", "metadata", "packed", "posthooks", "prehooks", "retained")
 
     def __init__(self) -> None:
+        # By index of the result: hooks on its gradient, and which tensor retains that.
         self.hooks: dict[int, dict[int, Any]] = {}
         self.retained: dict[int, Any] = {}
+        self.prehooks: dict[int, Any] = {}
+        self.posthooks: dict[int, Any] = {}
+        self.metadata: dict[Any, Any] = {}
+        # Whether something that is saved went through hooks.
+        self.packed = False
 
 
 # A file, a line and a function's name.
@@ -221,30 +232,76 @@ class Node:
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """The nodes that gradients flow to, each with the index of its result; a leaf's is an `AccumulateGrad`."""
         return tuple(
-            (AccumulateGrad(e) if isinstance(e, Variable) else e, self.index_of(i)) for i, e in enumerate(self.edges)
+            (AccumulateGrad.of(e) if isinstance(e, Variable) else e, self.index_of(i)) for i, e in enumerate(self.edges)
         )
+
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        """A dictionary for notes of the user's own."""
+        return self.more().metadata
+
+    def register_prehook(self, hook: Callable[[tuple[Any, ...]], tuple[Any, ...] | None]) -> Any:
+        """Call `hook(grad_outputs)` before this node's backward; what it returns replaces the gradients.
+
+        `grad_outputs` is the tuple of the gradients of the node's results. Returns a handle with `remove()`.
+        """
+        from .hooks import register
+
+        return register(self.more().prehooks, hook)
+
+    def register_hook(self, hook: Callable[[tuple[Any, ...], tuple[Any, ...]], tuple[Any, ...] | None]) -> Any:
+        """Call `hook(grad_inputs, grad_outputs)` after this node's backward; what it returns replaces `grad_inputs`.
+
+        `grad_inputs` is the tuple of the gradients of the node's inputs, None where none is wanted. Returns a handle
+        with `remove()`.
+        """
+        from .hooks import register
+
+        return register(self.more().posthooks, hook)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith(("_saved_", "_raw_saved_")):
+            from .saved import saved_attribute
+
+            return saved_attribute(self, name)
+        raise AttributeError(f"{self.name()!r} object has no attribute {name!r}")
+
+    def __dir__(self) -> list[str]:
+        from .saved import saved_names
+
+        return [*super().__dir__(), *saved_names(self)]
 
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
 
 
-class AccumulateGrad:
-    """Where a leaf stands in `next_functions`: the end of a path, which adds to `variable.grad`."""
+class AccumulateGrad(Node):
+    """Where a leaf stands in `next_functions`: the end of a path, which adds to `variable.grad`.
+
+    It is made to be looked at; its hooks and its metadata belong to the leaf.
+    """
 
     __slots__ = ("variable",)
+    variable: Variable
     next_functions: tuple[tuple[Any, int], ...] = ()
 
-    def __init__(self, variable: Variable):
-        self.variable = variable
+    @classmethod
+    def of(cls, variable: Variable) -> AccumulateGrad:
+        """The one of `variable`."""
+        found = None if variable._accumulator is None else variable._accumulator()
+        if found is None:
+            found = cls()
+            found.variable = variable
+            variable._accumulator = weakref.ref(found)
+        return found
 
     def name(self) -> str:
         return "gradcore::autograd::AccumulateGrad"
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, AccumulateGrad) and self.variable is other.variable
-
-    def __hash__(self) -> int:
-        return hash(id(self.variable))
+    def more(self) -> Extra:
+        if self.variable._extra is None:
+            self.variable._extra = Extra()
+        return self.variable._extra
 
     def __repr__(self) -> str:
         return f"<AccumulateGrad object at {id(self.variable):#x}>"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..backends import backend_of, is_array
+from ..devices import device
 from .tape import edge_of, wants_grad
 from .variable import Node, Variable
 
@@ -36,6 +38,29 @@ def graph_below(
     nodes = sorted((e for e in found if isinstance(e, Node)), key=lambda node: node.sequence)
     met = dict.fromkeys(e for edges in (*(n.edges for n in nodes), map(edge_of, roots)) for e in edges)
     return roots, nodes, [e for e in met if isinstance(e, Variable)]
+
+
+def device_of(node: Node) -> device:
+    """Where a node's results lie: where it or what it keeps says, or else where its inputs lie."""
+    while True:
+        told = told_device(node)
+        if told is not None:
+            return told
+        edge: Any = next(e for e in node.edges if e is not None)
+        if not isinstance(edge, Node):
+            return backend_of(edge._array).device
+        node = edge
+
+
+def told_device(node: Node) -> device | None:
+    """Where a node's results lie, if it or what it keeps says so."""
+    told = node.outputs[0][2] if node.outputs else (node.attrs or {}).get("device")
+    if told is None and node.meta:
+        told = node.meta[0][2]
+    if told is None:
+        source = next((a for a in node.saved or () if is_array(a)), None)
+        told = None if source is None else backend_of(source).device
+    return told
 
 
 def names_of(caller: str, names: Any) -> dict[Variable, str]:

@@ -5,7 +5,6 @@ Methods and operators that are ops are added by `gradcore.tensor.methods`, from 
 
 from __future__ import annotations
 
-import itertools
 import math
 import warnings
 import weakref
@@ -16,6 +15,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd import api
+from ..autograd.hooks import RemovableHandle, register
 from ..autograd.tape import apply, node_of, set_tensor_type, wants_grad, wrap
 from ..autograd.variable import Extra, Variable, bare
 from ..backends import backend_for, backend_of
@@ -31,25 +31,6 @@ if TYPE_CHECKING:
     from ._methods import TensorMethods  # what gradcore.tensor.methods adds, written out
 else:
     TensorMethods = Variable
-
-_hook_ids = itertools.count()
-
-
-class RemovableHandle:
-    """What registering a hook returns; `remove()` takes the hook away."""
-
-    def __init__(self, hooks: dict[int, Any], key: int):
-        self._hooks, self.id = hooks, key
-
-    def remove(self) -> None:
-        """Take the hook away; a second call does nothing."""
-        self._hooks.pop(self.id, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.remove()
 
 
 class Tensor(TensorMethods):
@@ -283,7 +264,7 @@ class Tensor(TensorMethods):
         if not wants_grad(self):
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
         if not self.is_leaf:
-            self._extra().retained[self._index] = weakref.ref(self)
+            self._more().retained[self._index] = weakref.ref(self)
 
     @property
     def retains_grad(self) -> bool:
@@ -293,7 +274,7 @@ class Tensor(TensorMethods):
         reference = node.extra.retained.get(self._index)
         return reference is not None and reference() is self
 
-    def _extra(self) -> Extra:
+    def _more(self) -> Extra:
         node = node_of(self)
         assert node is not None
         return node.more()
@@ -303,12 +284,12 @@ class Tensor(TensorMethods):
         if not wants_grad(self):
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         if not self.is_leaf:
-            hooks = self._extra().hooks.setdefault(self._index, {})
+            hooks = self._more().hooks.setdefault(self._index, {})
         else:
             if self._hooks is None:
                 self._hooks = {}
             hooks = self._hooks
-        return _register(hooks, hook)
+        return register(hooks, hook)
 
     def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> RemovableHandle:
         """Call `hook(self)` after a gradient has been added to this leaf's `.grad`."""
@@ -318,7 +299,7 @@ class Tensor(TensorMethods):
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
         if self._post_hooks is None:
             self._post_hooks = {}
-        return _register(self._post_hooks, hook)
+        return register(self._post_hooks, hook)
 
     @property
     def _version(self) -> int:
@@ -485,12 +466,6 @@ class Tensor(TensorMethods):
     def type_as(self, other: Tensor) -> Tensor:
         """The tensor as the dtype and on the device of `other`."""
         return self.to(other)
-
-
-def _register(hooks: dict[int, Any], hook: Any) -> RemovableHandle:
-    key = next(_hook_ids)
-    hooks[key] = hook
-    return RemovableHandle(hooks, key)
 
 
 def _rebuild(cls: Any, host: np.ndarray, device: str, requires_grad: bool) -> Tensor:

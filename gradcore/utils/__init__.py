@@ -1,7 +1,7 @@
-"""Helpers around training: `utils.data`."""
+"""Helpers around training: `utils.data`, `utils.checkpoint`, `utils.hooks`."""
 
 from __future__ import annotations
 
-from . import data
+from . import checkpoint, data, hooks
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data", "hooks"]

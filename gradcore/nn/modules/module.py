@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from ... import dtypes
 from ...autograd.grad_mode import no_grad
+from ...autograd.hooks import RemovableHandle, register
 from ...tensor.gradients import zero_gradients
 from ...tensor.naming import typename
-from ...tensor.tensor import RemovableHandle, Tensor
+from ...tensor.tensor import Tensor
 from ..parameter import Buffer, Parameter
 from .state import StateMatch, _IncompatibleKeys
 
 M = TypeVar("M", bound="Module")
-
-_hook_ids = itertools.count()
 
 
 class _Hook(NamedTuple):
@@ -536,11 +534,10 @@ class Module:
 
 
 def _add_hook(hooks: OrderedDict[int, _Hook], hook: _Hook, prepend: bool) -> RemovableHandle:
-    key = next(_hook_ids)
-    hooks[key] = hook
+    handle = register(hooks, hook)
     if prepend:
-        hooks.move_to_end(key, last=False)
-    return RemovableHandle(hooks, key)
+        hooks.move_to_end(handle.id, last=False)
+    return handle
 
 
 def _check_leaf(name: str, parameter: Parameter) -> None:

@@ -1,0 +1,5 @@
+"""Handles of hooks."""
+
+from ..autograd.hooks import RemovableHandle
+
+__all__ = ["RemovableHandle"]
