@@ -30,14 +30,13 @@ _accumulate = threading.Lock()
 class Pass:
     """A backward pass that is running, for hooks that ask what it will do."""
 
-    __slots__ = ("_reached", "needed", "notes", "roots")
+    needed: set[Any] | None = None
+    _reached: set[Any] | None = None
 
     def __init__(self, roots: Sequence[tuple[Variable, Any]]):
         self.roots = roots
-        self.needed: set[Any] | None = None
         # What hooks keep for the time of the pass, by hook.
         self.notes: dict[Any, Any] = {}
-        self._reached: set[Any] | None = None
 
     def reaches(self, edge: Edge) -> bool:
         """Whether a gradient may arrive at `edge`."""
@@ -73,8 +72,13 @@ def run(
     mode.running = running = Pass(roots)
     try:
         targets = None if inputs is None else [(edge_of(t), t._index) for t in inputs]
-        grads, captured = _propagate(running, retain_graph, create_graph, targets)
-        leaves = {leaf: apply_hooks(leaf._hooks, g, create_graph) if leaf._hooks else g for leaf, g in grads.items()}
+        leaves, captured = _propagate(running, retain_graph, create_graph, targets)
+        watched = []
+        for leaf, g in leaves.items():
+            if leaf._hooks:
+                leaves[leaf] = apply_hooks(leaf._hooks, g, create_graph)
+            if leaf._extra is not None:
+                watched.append(leaf)
         if not accumulate:
             assert targets is not None
             return [captured.get(t) if t[0].__class__ is Node else leaves.get(t[0]) for t in targets]
@@ -82,19 +86,17 @@ def run(
             wanted = {id(t) for t in inputs}
             leaves = {leaf: g for leaf, g in leaves.items() if id(leaf) in wanted}
             leaves.update({t: captured[target] for t, target in zip(inputs, targets) if target in captured})
-        for leaf in leaves:
-            extra = leaf._extra
-            if extra is not None and extra.prehooks:
-                (leaves[leaf],) = run_prehooks(extra.prehooks, (leaves[leaf],), create_graph)
+        watched = watched and [leaf for leaf in watched if leaf in leaves]
+        for leaf in watched:
+            if leaf._extra.prehooks:
+                (leaves[leaf],) = run_prehooks(leaf._extra.prehooks, (leaves[leaf],), create_graph)
         with _accumulate:
             _store(leaves, create_graph)
-        for leaf, g in leaves.items():
-            if leaf._post_hooks:
-                for hook in tuple(leaf._post_hooks.values()):
-                    hook(leaf)
-            extra = leaf._extra
-            if extra is not None and extra.posthooks:
-                run_posthooks(extra.posthooks, (), (g,), create_graph)
+        for leaf in watched:
+            for hook in tuple(leaf._extra.accumulated.values()):
+                hook(leaf)
+            if leaf._extra.posthooks:
+                run_posthooks(leaf._extra.posthooks, (), (leaves[leaf],), create_graph)
         return None
     finally:
         mode.enabled, mode.running = before, outer

@@ -224,8 +224,18 @@ def saved_names(node: Node) -> list[str]:
     ]
 
 
-def saved_attribute(node: Node, name: str) -> Any:
-    """What `node` saved under a `_saved_*` or `_raw_saved_*` name: a tensor, or an attribute of the op."""
+class SavedAttribute:
+    """An attribute of nodes: what one saved under a `_saved_*` or `_raw_saved_*` name."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __get__(self, node: Node | None, owner: type | None = None) -> Any:
+        return self if node is None else _saved_attribute(node, self.name)
+
+
+def _saved_attribute(node: Node, name: str) -> Any:
+    """A tensor, or an attribute of the op."""
     raw = name.startswith("_raw")
     short = name.removeprefix("_raw" if raw else "").removeprefix("_saved_")
     k = _places(node).get(short)

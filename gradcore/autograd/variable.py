@@ -103,8 +103,7 @@ class Variable:
     _severed: str | None = None
     # Functions of the gradient (a leaf's; those of results live in their node's `extra`).
     _hooks: dict[int, Any] | None = None
-    _post_hooks: dict[int, Any] | None = None
-    # Its `AccumulateGrad`, while somebody looks at that, and what hooks and notes that was given.
+    # Of a leaf, its `AccumulateGrad`, while somebody looks at that, and what hooks and notes that was given.
     _accumulator: weakref.ref[AccumulateGrad] | None = None
     _extra: Extra | None = None
     # A leaf that a transform of `gradcore.func` made to differentiate by: whether that transform is running.
@@ -146,9 +145,9 @@ Edge = Union["Node", Variable, None]
 
 
 class Extra:
-    """The rarely used part of a node."""
+    """The rarely used part of a node, or of the place where a leaf stands."""
 
-    __slots__ = ("hooks", "metadata", "packed", "posthooks", "prehooks", "retained")
+    __slots__ = ("accumulated", "hooks", "metadata", "packed", "posthooks", "prehooks", "retained")
 
     def __init__(self) -> None:
         # By index of the result: hooks on its gradient, and which tensor retains that.
@@ -157,6 +156,8 @@ class Extra:
         self.prehooks: dict[int, Any] = {}
         self.posthooks: dict[int, Any] = {}
         self.metadata: dict[Any, Any] = {}
+        # Of a leaf: what is called with it when a gradient has been added to its `.grad`.
+        self.accumulated: dict[int, Any] = {}
         # Whether something that is saved went through hooks.
         self.packed = False
 
@@ -232,7 +233,8 @@ class Node:
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """The nodes that gradients flow to, each with the index of its result; a leaf's is an `AccumulateGrad`."""
         return tuple(
-            (AccumulateGrad.of(e) if isinstance(e, Variable) else e, self.index_of(i)) for i, e in enumerate(self.edges)
+            (AccumulateGrad.of(e) if isinstance(e, Variable) else shown(e), self.index_of(i))
+            for i, e in enumerate(self.edges)
         )
 
     @property
@@ -259,20 +261,28 @@ class Node:
 
         return register(self.more().posthooks, hook)
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith(("_saved_", "_raw_saved_")):
-            from .saved import saved_attribute
-
-            return saved_attribute(self, name)
-        raise AttributeError(f"{self.name()!r} object has no attribute {name!r}")
-
     def __dir__(self) -> list[str]:
         from .saved import saved_names
 
-        return [*super().__dir__(), *saved_names(self)]
+        return [*(n for n in super().__dir__() if not n.startswith(("_saved_", "_raw_saved_"))), *saved_names(self)]
 
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
+
+
+def shown(node: Node | None) -> Node | None:
+    """`node`, for a user to look at: with an attribute for everything that it saved.
+
+    The attributes are made when they are first needed, of the class. (`__getattr__` would do without, but slow down
+    every look at any attribute of a node.)
+    """
+    if node is not None:
+        from .saved import SavedAttribute, saved_names
+
+        for name in saved_names(node):
+            if not hasattr(Node, name):
+                setattr(Node, name, SavedAttribute(name))
+    return node
 
 
 class AccumulateGrad(Node):

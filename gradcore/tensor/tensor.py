@@ -17,7 +17,7 @@ from .. import dtypes
 from ..autograd import api
 from ..autograd.hooks import RemovableHandle, register
 from ..autograd.tape import apply, node_of, set_tensor_type, wants_grad, wrap
-from ..autograd.variable import Extra, Variable, bare
+from ..autograd.variable import AccumulateGrad, Extra, Variable, bare, shown
 from ..backends import backend_for, backend_of
 from ..devices import device as Device
 from ..ops.convert import to_copy
@@ -180,7 +180,7 @@ class Tensor(TensorMethods):
     @property
     def grad_fn(self) -> Any:
         """The node that made this tensor; None for leaves."""
-        return node_of(self)
+        return shown(node_of(self))
 
     @property
     def is_leaf(self) -> bool:
@@ -297,9 +297,7 @@ class Tensor(TensorMethods):
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         if not self.is_leaf:
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
-        if self._post_hooks is None:
-            self._post_hooks = {}
-        return register(self._post_hooks, hook)
+        return register(AccumulateGrad.of(self).more().accumulated, hook)
 
     @property
     def _version(self) -> int:
