@@ -176,19 +176,6 @@ def zeros_like(
 ) -> Tensor:
     """A tensor like `input` in shape, dtype and place, filled with 0."""
 
-def get_printoptions() -> dict[str, Any]:
-    """The current options, as keyword arguments for `set_printoptions`."""
-
-def set_printoptions(
-    precision: _int | None = None,
-    threshold: _float | None = None,
-    edgeitems: _int | None = None,
-    linewidth: _int | None = None,
-    profile: str | None = None,
-    sci_mode: _bool | None = None,
-) -> None:
-    """Set how tensors are printed; what is not given stays as it is, except `sci_mode`."""
-
 def get_rng_state() -> Tensor:
     """The state of the default generator."""
 
@@ -285,6 +272,19 @@ def seed() -> _int:
 
 def set_rng_state(state: Tensor) -> None:
     """Restore the state of the default generator."""
+
+def get_printoptions() -> dict[str, Any]:
+    """The current options, as keyword arguments for `set_printoptions`."""
+
+def set_printoptions(
+    precision: _int | None = None,
+    threshold: _float | None = None,
+    edgeitems: _int | None = None,
+    linewidth: _int | None = None,
+    profile: str | None = None,
+    sci_mode: _bool | None = None,
+) -> None:
+    """Set how tensors are printed; what is not given stays as it is, except `sci_mode`."""
 
 def add(input: Tensor, other: Tensor | _float, *, alpha: _float = 1) -> Tensor:
     """`input + alpha * other`, elementwise with broadcasting and type promotion."""

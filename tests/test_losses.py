@@ -110,6 +110,18 @@ def test_nll_loss(oracle: Any, shapes: Any, options: Any, reduction: str) -> Non
     same(oracle, "nll_loss", class_inputs(shapes, options.get("ignore_index")), reduction=reduction, **options)
 
 
+@pytest.mark.parametrize("name", ["nll_loss", "cross_entropy"])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("target", [2, [2], [2, 2], [2, 0]], ids=str)
+def test_what_is_ignored_has_no_gradient(oracle: Any, device: str, name: str, reduction: str, target: Any) -> None:
+    index = np.asarray(target)
+    scores = rng.standard_normal((*index.shape, 5))
+    if name == "nll_loss":
+        scores[..., 0] = -np.inf  # as a logarithm of a probability may be, where the target is another
+        index = np.where(index == 0, 1, index)
+    same(oracle, name, [scores, index], reduction=reduction, ignore_index=2, device=device)
+
+
 @pytest.mark.parametrize("shape", [(5,), (4, 5), (2, 5, 3)], ids=str)
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])

@@ -104,7 +104,8 @@ def nll_loss(
     # A negative target is an error, not a position from the end: moved to where the check does not accept it.
     backend.check_index("nll_loss", xp.where(safe < 0, safe - input.shape[1], safe), input.shape[1], 1)
     w = keep.astype(input.dtype) if weight is None else xp.where(keep, weight[safe], 0).astype(input.dtype)
-    losses = neg(mul(index_gather(input, safe[:, None], dim=1)[:, 0], w))
+    # (Not by the weight 0 alone: what is ignored may be infinite.)
+    losses = where(keep, neg(mul(index_gather(input, safe[:, None], dim=1)[:, 0], w)), 0)
     total = reduce_array("sum", w, None, False)
     if reduction == "none":
         return losses, w, total
@@ -123,6 +124,8 @@ def _nll_rule(
         return None, None, None
     rows, classes = input_shape
     g = div(gs[0], result2) if reduction == "mean" else gs[0]
-    row = neg(mul(expand(g, size=(rows,)), result1))
-    column = unsqueeze(where(ne(target, ignore_index), target, 0), dim=1)  # the ignored have weight 0
+    keep = ne(target, ignore_index)
+    # Where all are ignored, the mean divides by 0.
+    row = where(keep, neg(mul(expand(g, size=(rows,)), result1)), 0)
+    column = unsqueeze(where(keep, target, 0), dim=1)
     return index_scatter(unsqueeze(row, dim=1), column, size=classes, dim=1), None, None

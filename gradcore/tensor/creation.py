@@ -18,6 +18,24 @@ from ..devices import device as Device
 if TYPE_CHECKING:
     from .tensor import Tensor
 
+# The functions of gradcore that are made here.
+__all__ = [
+    "arange",
+    "as_tensor",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_numpy",
+    "full",
+    "full_like",
+    "linspace",
+    "ones",
+    "ones_like",
+    "tensor",
+    "zeros",
+    "zeros_like",
+]
+
 
 def finish(array: Any, requires_grad: bool) -> Tensor:
     """A tensor around a new array."""

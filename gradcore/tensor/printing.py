@@ -16,6 +16,12 @@ import numpy as np
 
 from .. import dtypes
 
+# The functions of gradcore that are made here.
+__all__ = [
+    "get_printoptions",
+    "set_printoptions",
+]
+
 
 @dataclasses.dataclass
 class PrintOptions:

@@ -20,6 +20,22 @@ from .creation import _floating, _size_of, finish, like
 if TYPE_CHECKING:
     from .tensor import Tensor
 
+# The functions of gradcore that are made here.
+__all__ = [
+    "get_rng_state",
+    "initial_seed",
+    "manual_seed",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
+    "seed",
+    "set_rng_state",
+]
+
 
 class Generator:
     """A stream of random numbers: `seed`, and how many draws were made.
