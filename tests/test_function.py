@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from behaviour import does, fails, leaf
+from conftest import torch
 
 import gradcore as gc
 from gradcore.autograd import function as gc_function
@@ -137,6 +138,62 @@ def test_vjp_is_another_name_for_backward(device: str) -> None:
     assert does(code, device) == [[None], [[2.0]]]
 
 
+def test_arguments_by_keyword(device: str) -> None:
+    def code(m: Any, d: str) -> Any:
+        seen: list[Any] = []
+
+        def forward(ctx: Any, x: Any, k: float = 2.0) -> Any:
+            seen.append(ctx.needs_input_grad)
+            ctx.k = k
+            return x * k
+
+        x = leaf(m, d, [1.0, 2.0])
+        F = make(m, forward, lambda ctx, *g: (g[0] * ctx.k, None))
+        (g,) = m.autograd.grad(F.apply(k=3.0, x=x).sum(), x)
+        G = make(m, forward, lambda ctx, g: g * ctx.k)
+        return g, m.autograd.grad(G.apply(x).sum(), x), seen
+
+    assert does(code, device) == [[3.0, 3.0], [[2.0, 2.0]], [[True, False], [True]]]
+
+
+def test_setup_context_is_given_the_defaults(device: str) -> None:
+    def code(m: Any, d: str) -> Any:
+        seen: list[Any] = []
+
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            seen.append((inputs, output))
+
+        F = make(m, lambda x, k=2.0: x * k, lambda ctx, g: (g, None), setup_context=setup_context)
+        x = leaf(m, d, [1.0, 2.0])
+        F.apply(x), F.apply(k=4.0, x=x), F.apply(x, k=5.0)
+        return seen
+
+    assert [k for (_, k), _ in does(code, device)] == [2.0, 4.0, 5.0]
+
+
+def test_saved_for_forward(device: str) -> None:
+    """Until `apply` is done they are what `saved_tensors` gives: `jvp` asks there."""
+
+    def code(m: Any, d: str) -> Any:
+        seen: list[Any] = []
+
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_forward(x, None)
+            ctx.save_for_backward(x * 2)
+            seen.append((ctx.saved_for_forward, ctx.saved_tensors))
+            return x * 2
+
+        def backward(ctx: Any, g: Any) -> Any:
+            seen.append((ctx.saved_for_forward, ctx.saved_tensors))
+            return g
+
+        x = leaf(m, d, [1.0])
+        make(m, forward, backward).apply(x).backward()
+        return seen
+
+    assert does(code, device) == [[[[1.0], None], [[1.0], None]], [None, [[2.0]]]]
+
+
 def test_several_results(device: str) -> None:
     def code(m: Any, d: str) -> Any:
         seen: list[Any] = []
@@ -256,6 +313,27 @@ def test_an_input_returned_as_it_is(device: str) -> None:
     assert len(errors) == 2 and all("This view was created inside a custom Function" in e for e in errors)
 
 
+def test_dirty_is_for_inputs(device: str) -> None:
+    def code(m: Any, d: str) -> Any:
+        def forward(ctx: Any, x: Any) -> Any:
+            y = x * 2
+            ctx.mark_dirty(y)
+            return y
+
+        with pytest.warns(UserWarning, match=r"ctx.mark_dirty\(\) received a tensor that was not an input"):
+            return make(m, forward, lambda ctx, g: g).apply(leaf(m, d, [1.0])).requires_grad
+
+    assert does(code, device) is True
+
+
+def test_instances_are_of_no_use() -> None:
+    for m in [gc] if torch is None else [gc, torch]:
+        with pytest.warns(
+            DeprecationWarning, match="should not be instantiated. Methods on autograd functions are all"
+        ):
+            make(m, lambda ctx, x: x, lambda ctx, g: g)()
+
+
 def test_gradients_that_others_hold_are_not_handed_over(device: str) -> None:
     def code(m: Any, d: str) -> Any:
         constant = m.ones(2, device=d)
@@ -294,6 +372,17 @@ def _backward_of(backward: Callable[..., Any]) -> Callable[[Any, str], Any]:
 def _save(value: Any) -> Callable[[Any, str], Any]:
     def code(m: Any, d: str) -> None:
         make(m, lambda ctx, x: ctx.save_for_backward(value), lambda ctx, g: g).apply(leaf(m, d, [1.0]))
+
+    return code
+
+
+def _in_forward(action: Callable[[Any, Any], None]) -> Callable[[Any, str], Any]:
+    def code(m: Any, d: str) -> None:
+        def forward(ctx: Any, x: Any) -> Any:
+            action(ctx, x)
+            return x * 2
+
+        make(m, forward, lambda ctx, g: g).apply(leaf(m, d, [1.0]))
 
     return code
 
@@ -366,6 +455,54 @@ MISTAKES: dict[str, tuple[Callable[[Any, str], Any], str]] = {
         "RuntimeError: Some elements marked as dirty during the forward method were not returned as output. The inputs "
         "that are modified inplace must all be outputs of the Function.",
     ),
+    "saving an int for jvp": (
+        _in_forward(lambda ctx, x: ctx.save_for_forward(3)),
+        "AssertionError: save_for_forward expects all arguments to be tensors; you should save non-tensors as "
+        "attributes on ctx.",
+    ),
+    "dirty int": (
+        _in_forward(lambda ctx, x: ctx.mark_dirty(3)),
+        "RuntimeError: mark_dirty can only accept variables, but argument 0 is of type int",
+    ),
+    "non-differentiable int": (
+        _in_forward(lambda ctx, x: ctx.mark_non_differentiable(3)),
+        "RuntimeError: mark_non_differentiable only accepts variable arguments, but got int",
+    ),
+    "materialize int": (
+        _in_forward(lambda ctx, x: ctx.set_materialize_grads(3)),
+        "TypeError: set_materialize_grads received an invalid combination of arguments - got (int), but expected "
+        "(bool)",
+    ),
+    "gradient of a number": (
+        lambda m, d: make(m, lambda ctx, x, k: x * k, lambda ctx, g: (g, g)).apply(leaf(m, d, [1.0]), 3).backward(),
+        "RuntimeError: function FBackward returned a gradient different than None at position 2, but the corresponding "
+        "forward input was not a Variable",
+    ),
+    "backward and vjp": (
+        lambda m, d: (
+            make(m, lambda ctx, x: x * 2, lambda ctx, g: g, vjp=lambda ctx, g: g).apply(leaf(m, d, [1.0])).backward()
+        ),
+        "RuntimeError: Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only "
+        "implement one of them.",
+    ),
+    "no jvp": (
+        lambda m, d: m.autograd.Function.jvp(None, leaf(m, d, [1.0])),
+        "NotImplementedError: You must implement the jvp function for custom autograd.Function to use it with forward "
+        "mode AD.",
+    ),
+    "unknown keyword": (
+        lambda m, d: make(m, lambda ctx, x, *, k=1: x, lambda ctx, g: g).apply(leaf(m, d, [1.0]), k=3),
+        "TypeError: forward() got an unexpected keyword argument 'k'",
+    ),
+    "missing argument": (
+        lambda m, d: make(m, lambda x, k: x, lambda ctx, g: g, setup_context=lambda *a: None).apply(leaf(m, d, [1.0])),
+        "TypeError: missing a required argument: 'k'",
+    ),
+    "called": (
+        lambda m, d: make(m, lambda ctx, x: x, lambda ctx, g: g)()(leaf(m, d, [1.0])),
+        "RuntimeError: Legacy autograd function with non-static forward method is deprecated. Please use new-style "
+        "autograd function with static forward method",
+    ),
     "saved tensors are gone": (_saved_twice, "RuntimeError: Trying to backward through the graph a second time (or"),
 }
 
@@ -373,7 +510,8 @@ MISTAKES: dict[str, tuple[Callable[[Any, str], Any], str]] = {
 @pytest.mark.parametrize("case", MISTAKES)
 def test_mistake(case: str, device: str) -> None:
     code, expected = MISTAKES[case]
-    found = fails(code, device, wording=case != "int")
+    # Where PyTorch's own text is cut short, ours goes on.
+    found = fails(code, device, wording=case not in ("int", "called") and not case.endswith(" int"))
     assert found.startswith(expected)
 
 

@@ -12,7 +12,7 @@ from ..ops.convert import to_copy
 from . import engine
 from .edges import GradientEdge, tensor_of
 from .hooks import not_ours
-from .tape import wants_grad, wrap
+from .tape import tell, wants_grad, wrap
 from .variable import Variable
 
 Tensors = Variable | GradientEdge | Sequence[Variable | GradientEdge]
@@ -142,4 +142,5 @@ def grad(
                     "allow_unused=True if this is the desired behavior."
                 )
         results.append(g if g is None or isinstance(g, Variable) else wrap(g))
+    tell(None, (*outs, *ins), {}, [g for g in results if g is not None])
     return tuple(results)

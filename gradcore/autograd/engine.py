@@ -21,7 +21,7 @@ from ..ops.shape import clone, view
 from .grad_mode import mode
 from .hooks import apply_hooks, run_posthooks, run_prehooks, run_tensor_hooks
 from .saved import FREED, saved_tensor, unpacked
-from .tape import edge_of, type_name, wrap
+from .tape import edge_of, tell, type_name, wrap
 from .variable import Edge, Node, Variable, bump, last_change
 
 _accumulate = threading.Lock()
@@ -92,6 +92,8 @@ def run(
                 (leaves[leaf],) = run_prehooks(leaf._extra.prehooks, (leaves[leaf],), create_graph)
         with _accumulate:
             _store(leaves, create_graph)
+        if mode.observers:
+            tell(None, [t for t, _ in roots], {}, [leaf._grad for leaf in leaves])
         for leaf in watched:
             for hook in tuple(leaf._extra.accumulated.values()):
                 hook(leaf)

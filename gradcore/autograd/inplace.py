@@ -11,7 +11,7 @@ from ..ops.arithmetic import mul
 from ..ops.convert import to_copy
 from ..ops.core import Attrs, MixedDevices, Op, array_op
 from .grad_mode import mode
-from .tape import edge_of, node_of, record, recorded, scalars_moved, wants_grad
+from .tape import edge_of, node_of, record, recorded, scalars_moved, tell, wants_grad
 from .variable import Node, Variable, bump, next_sequence
 
 
@@ -148,6 +148,7 @@ def apply_inplace(op: Op, inputs: Sequence[Any], attrs: Attrs, write: Callable[[
         node.sequence = next_sequence()
         recorded(node)
         rebase(target, node)
+    tell(op, inputs, attrs, (target,))
     return target
 
 

@@ -35,6 +35,32 @@ def watch(change: int) -> None:
         _watchers += change
 
 
+class observing:
+    """Have `observer(op, inputs, attrs, results)` called after each operation of this thread in the `with` block.
+
+    `op` is None where tensors are made otherwise: without inputs by a creation function, of inputs as an alias or a
+    gradient. Where there are no results, the memory of the inputs was given out.
+    """
+
+    def __init__(self, observer: Callable[..., None]):
+        self._observer = observer
+
+    def __enter__(self) -> None:
+        self._before = mode.observers
+        mode.observers = (*self._before, self._observer)
+        watch(1)
+
+    def __exit__(self, *exc: object) -> None:
+        watch(-1)
+        mode.observers = self._before
+
+
+def tell(op: Op | None, inputs: Sequence[Any], attrs: Attrs, results: Sequence[Any]) -> None:
+    """Tell the observers of an operation."""
+    for observer in mode.observers:
+        observer(op, inputs, attrs, results)
+
+
 # Set by gradcore.tensor: the class of results.
 _tensor: type[Variable] = Variable
 
@@ -189,6 +215,8 @@ def apply(op: Op, inputs: Sequence[Any], attrs: Attrs) -> Any:
             tensor._counter = node.counters[len(plan.inputs)]
         if _watchers:
             recorded(node)
+    if _watchers:
+        tell(op, inputs, attrs, (tensor,))
     return tensor
 
 
@@ -212,6 +240,8 @@ def _several(
                 tensors[position]._counter = node.counters[k]
             if _watchers:
                 recorded(node)
+    if _watchers:
+        tell(op, inputs, attrs, tensors)
     return tensors
 
 

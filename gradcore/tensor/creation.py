@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import dtypes
-from ..autograd.tape import wrap
+from ..autograd.tape import tell, wrap
 from ..autograd.variable import Variable
 from ..backends import backend_for, backend_of, is_array
 from ..devices import DeviceLike
@@ -44,6 +44,7 @@ def finish(array: Any, requires_grad: bool) -> Tensor:
         if array.dtype.kind not in "fV":
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
         out._requires_grad = True
+    tell(None, (), {}, (out,))
     return out
 
 
@@ -174,7 +175,7 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     dtypes.from_numpy(array.dtype)
     if not array.dtype.isnative:
         raise ValueError("given numpy array has byte order different from the native byte order.")
-    return wrap(array.view(np.ndarray))
+    return finish(array.view(np.ndarray), False)
 
 
 def _filled(shape: tuple[int, ...], value: float, dtype: dtypes.dtype, backend: Any, requires_grad: bool) -> Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 from .. import dtypes
 from ..autograd import api
 from ..autograd.hooks import RemovableHandle, register
-from ..autograd.tape import apply, node_of, set_tensor_type, wants_grad, wrap
+from ..autograd.tape import apply, node_of, set_tensor_type, tell, wants_grad, wrap
 from ..autograd.variable import AccumulateGrad, Extra, Variable, bare, shown
 from ..backends import backend_for, backend_of
 from ..devices import device as Device
@@ -147,6 +147,7 @@ class Tensor(TensorMethods):
     def data_ptr(self) -> int:
         """The address of the first element."""
         array = self._array
+        tell(None, (self,), {}, ())
         return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)
 
     # -- autograd
@@ -253,7 +254,9 @@ class Tensor(TensorMethods):
     @property
     def data(self) -> Tensor:
         """The same memory without history, and without the version counter: changes through it go unnoticed."""
-        return wrap(self._array)
+        out: Tensor = wrap(self._array)
+        tell(None, (self,), {}, (out,))
+        return out
 
     @data.setter
     def data(self, value: Tensor) -> None:
@@ -331,6 +334,7 @@ class Tensor(TensorMethods):
                 f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
                 "memory first."
             )
+        tell(None, (self,), {}, ())
         return self._array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
