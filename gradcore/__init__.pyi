@@ -286,79 +286,83 @@ def set_printoptions(
 ) -> None:
     """Set how tensors are printed; what is not given stays as it is, except `sci_mode`."""
 
-def add(input: Tensor, other: Tensor | _float, *, alpha: _float = 1) -> Tensor:
+def add(input: Tensor, other: Tensor | _float, *, alpha: _float = 1, out: Tensor | None = None) -> Tensor:
     """`input + alpha * other`, elementwise with broadcasting and type promotion."""
 
-def sub(input: Tensor, other: Tensor | _float, *, alpha: _float = 1) -> Tensor:
+def sub(input: Tensor, other: Tensor | _float, *, alpha: _float = 1, out: Tensor | None = None) -> Tensor:
     """`input - alpha * other`, elementwise with broadcasting and type promotion."""
 
-def mul(input: Tensor, other: Tensor | _float) -> Tensor:
+def mul(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """`input * other`, elementwise with broadcasting and type promotion."""
 
-def div(input: Tensor, other: Tensor | _float, *, rounding_mode: str | None = None) -> Tensor:
+def div(
+    input: Tensor, other: Tensor | _float, *, rounding_mode: str | None = None, out: Tensor | None = None
+) -> Tensor:
     """`input / other`; `rounding_mode` "floor" rounds down, "trunc" towards zero, keeping integers integers."""
 
-def floor_divide(input: Tensor, other: Tensor | _float) -> Tensor:
+def floor_divide(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """`input / other` rounded down, elementwise."""
 
-def remainder(input: Tensor, other: Tensor | _float) -> Tensor:
+def remainder(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """Python's `input % other`: the result has the sign of the divisor."""
 
-def pow(input: Tensor, exponent: Tensor | _float) -> Tensor:
+def pow(input: Tensor, exponent: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """`input ** exponent`, elementwise."""
 
-def neg(input: Tensor) -> Tensor:
+def neg(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`-input`."""
 
-def abs(input: Tensor) -> Tensor:
+def abs(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The absolute value; its derivative at 0 is 0."""
 
-def sign(input: Tensor) -> Tensor:
+def sign(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """-1, 0 or 1."""
 
-def square(input: Tensor) -> Tensor:
+def square(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`input * input`."""
 
-def reciprocal(input: Tensor) -> Tensor:
+def reciprocal(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`1 / input`."""
 
-def floor(input: Tensor) -> Tensor:
+def floor(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The largest integer not above `input`; its derivative is 0."""
 
-def ceil(input: Tensor) -> Tensor:
+def ceil(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The smallest integer not below `input`; its derivative is 0."""
 
-def round(input: Tensor) -> Tensor:
+def round(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The nearest integer, halves to even; its derivative is 0."""
 
-def trunc(input: Tensor) -> Tensor:
+def trunc(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`input` without its fraction; its derivative is 0."""
 
-def maximum(input: Tensor, other: Tensor | _float) -> Tensor:
+def maximum(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """The larger of the two, NaN if either is NaN; a tie splits the gradient evenly."""
 
-def minimum(input: Tensor, other: Tensor | _float) -> Tensor:
+def minimum(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """The smaller of the two, NaN if either is NaN; a tie splits the gradient evenly."""
 
-def clamp(input: Tensor, min: Tensor | _float | None = None, max: Tensor | _float | None = None) -> Tensor:
+def clamp(
+    input: Tensor, min: Tensor | _float | None = None, max: Tensor | _float | None = None, *, out: Tensor | None = None
+) -> Tensor:
     """`input` limited to [min, max]; either bound may be None, a number or a tensor. The bounds count as inside."""
 
-def eq(input: Tensor, other: Tensor | _float) -> Tensor:
+def eq(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """`input == other`, elementwise: a bool tensor."""
 
-def ne(input: Tensor, other: Tensor | _float) -> Tensor:
+def ne(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """`input != other`, elementwise: a bool tensor."""
 
-def lt(input: Tensor, other: Tensor | _float) -> Tensor:
+def lt(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """`input < other`, elementwise: a bool tensor."""
 
-def le(input: Tensor, other: Tensor | _float) -> Tensor:
+def le(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """`input <= other`, elementwise: a bool tensor."""
 
-def gt(input: Tensor, other: Tensor | _float) -> Tensor:
+def gt(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """`input > other`, elementwise: a bool tensor."""
 
-def ge(input: Tensor, other: Tensor | _float) -> Tensor:
+def ge(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """`input >= other`, elementwise: a bool tensor."""
 
 def isnan(input: Tensor) -> Tensor:
@@ -370,85 +374,85 @@ def isinf(input: Tensor) -> Tensor:
 def isfinite(input: Tensor) -> Tensor:
     """Whether each element is neither infinite nor NaN."""
 
-def logical_and(input: Tensor, other: Tensor | _float) -> Tensor:
+def logical_and(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """Whether both are nonzero."""
 
-def logical_or(input: Tensor, other: Tensor | _float) -> Tensor:
+def logical_or(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """Whether either is nonzero."""
 
-def logical_xor(input: Tensor, other: Tensor | _float) -> Tensor:
+def logical_xor(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """Whether exactly one is nonzero."""
 
-def logical_not(input: Tensor) -> Tensor:
+def logical_not(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Whether it is zero."""
 
-def bitwise_and(input: Tensor, other: Tensor | _float) -> Tensor:
+def bitwise_and(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """Bitwise and of integers, logical and of bools."""
 
-def bitwise_or(input: Tensor, other: Tensor | _float) -> Tensor:
+def bitwise_or(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """Bitwise or of integers, logical or of bools."""
 
-def bitwise_xor(input: Tensor, other: Tensor | _float) -> Tensor:
+def bitwise_xor(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """Bitwise exclusive or of integers, logical exclusive or of bools."""
 
-def bitwise_not(input: Tensor) -> Tensor:
+def bitwise_not(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Bitwise complement of integers, logical not of bools."""
 
-def exp(input: Tensor) -> Tensor:
+def exp(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The exponential."""
 
-def expm1(input: Tensor) -> Tensor:
+def expm1(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`exp(input) - 1`, accurate near 0."""
 
-def log(input: Tensor) -> Tensor:
+def log(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The natural logarithm."""
 
-def log1p(input: Tensor) -> Tensor:
+def log1p(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`log(1 + input)`, accurate near 0."""
 
-def log2(input: Tensor) -> Tensor:
+def log2(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The logarithm to base 2."""
 
-def log10(input: Tensor) -> Tensor:
+def log10(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The logarithm to base 10."""
 
-def sqrt(input: Tensor) -> Tensor:
+def sqrt(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The square root; its derivative at 0 is infinite."""
 
-def rsqrt(input: Tensor) -> Tensor:
+def rsqrt(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`1 / sqrt(input)`."""
 
-def sin(input: Tensor) -> Tensor:
+def sin(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The sine of an angle in radians."""
 
-def cos(input: Tensor) -> Tensor:
+def cos(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The cosine of an angle in radians."""
 
-def tan(input: Tensor) -> Tensor:
+def tan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The tangent of an angle in radians."""
 
-def asin(input: Tensor) -> Tensor:
+def asin(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The angle in radians, in [-pi/2, pi/2], whose sine is `input`."""
 
-def acos(input: Tensor) -> Tensor:
+def acos(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The angle in radians, in [0, pi], whose cosine is `input`."""
 
-def atan(input: Tensor) -> Tensor:
+def atan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The angle in radians, in [-pi/2, pi/2], whose tangent is `input`."""
 
-def sinh(input: Tensor) -> Tensor:
+def sinh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The hyperbolic sine."""
 
-def cosh(input: Tensor) -> Tensor:
+def cosh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The hyperbolic cosine."""
 
-def tanh(input: Tensor) -> Tensor:
+def tanh(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The hyperbolic tangent."""
 
-def sigmoid(input: Tensor) -> Tensor:
+def sigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The logistic function `1 / (1 + exp(-input))`."""
 
-def erf(input: Tensor) -> Tensor:
+def erf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The error function `2 / sqrt(pi) * integral from 0 to input of exp(-t**2)`."""
 
 def relu(input: Tensor) -> Tensor:
@@ -504,95 +508,115 @@ def contiguous(input: Tensor) -> Tensor:
 def clone(input: Tensor) -> Tensor:
     """A copy, through which gradients flow."""
 
-def cat(tensors: Sequence[Tensor], dim: _int = 0) -> Tensor:
+def cat(tensors: Sequence[Tensor], dim: _int = 0, *, out: Tensor | None = None) -> Tensor:
     """The tensors joined along an existing dimension; one-dimensional empty ones are skipped."""
 
 def narrow(input: Tensor, dim: _int, start: _int, length: _int) -> Tensor:
     """The elements `start` to `start + length - 1` along `dim`: a view."""
 
-def stack(tensors: Sequence[Tensor], dim: _int = 0) -> Tensor:
+def stack(tensors: Sequence[Tensor], dim: _int = 0, *, out: Tensor | None = None) -> Tensor:
     """Tensors of one shape joined along a new dimension."""
 
-def matmul(input: Tensor, other: Tensor) -> Tensor:
+def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
 
-def mm(input: Tensor, mat2: Tensor) -> Tensor:
+def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The product of two matrices (n, k) and (k, m): (n, m)."""
 
-def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The products of a batch of matrices (b, n, k) and (b, k, m): (b, n, m)."""
 
-def dot(input: Tensor, tensor: Tensor) -> Tensor:
+def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The inner product of two vectors of equal length."""
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`input @ weight.T + bias` for input (..., in), weight (out, in) and bias (out,): (..., out)."""
 
 def sum(
-    input: Tensor, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False, *, dtype: dtype | None = None
+    input: Tensor,
+    dim: _int | Sequence[_int] | None = None,
+    keepdim: _bool = False,
+    *,
+    dtype: dtype | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """The sum over `dim` (an int, several, or None for all); integers and bools are summed as int64."""
 
 def mean(
-    input: Tensor, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False, *, dtype: dtype | None = None
+    input: Tensor,
+    dim: _int | Sequence[_int] | None = None,
+    keepdim: _bool = False,
+    *,
+    dtype: dtype | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """The mean over `dim`."""
 
-def amax(input: Tensor, dim: _int | Sequence[_int] | None = (), keepdim: _bool = False) -> Tensor:
+def amax(
+    input: Tensor, dim: _int | Sequence[_int] | None = (), keepdim: _bool = False, *, out: Tensor | None = None
+) -> Tensor:
     """The largest element over `dim`; equal ones share the gradient."""
 
-def amin(input: Tensor, dim: _int | Sequence[_int] | None = (), keepdim: _bool = False) -> Tensor:
+def amin(
+    input: Tensor, dim: _int | Sequence[_int] | None = (), keepdim: _bool = False, *, out: Tensor | None = None
+) -> Tensor:
     """The smallest element over `dim`; equal ones share the gradient."""
 
-def argmax(input: Tensor, dim: _int | None = None, keepdim: _bool = False) -> Tensor:
+def argmax(input: Tensor, dim: _int | None = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
     """The position of the first largest element, along `dim` or (None) in the flattened tensor."""
 
-def argmin(input: Tensor, dim: _int | None = None, keepdim: _bool = False) -> Tensor:
+def argmin(input: Tensor, dim: _int | None = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
     """The position of the first smallest element, along `dim` or (None) in the flattened tensor."""
 
-def any(input: Tensor, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False) -> Tensor:
+def any(
+    input: Tensor, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False, *, out: Tensor | None = None
+) -> Tensor:
     """Whether any element is nonzero."""
 
-def all(input: Tensor, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False) -> Tensor:
+def all(
+    input: Tensor, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False, *, out: Tensor | None = None
+) -> Tensor:
     """Whether every element is nonzero."""
 
-def multiply(input: Tensor, other: Tensor | _float) -> Tensor:
+def multiply(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """`input * other`, elementwise with broadcasting and type promotion."""
 
-def subtract(input: Tensor, other: Tensor | _float, *, alpha: _float = 1) -> Tensor:
+def subtract(input: Tensor, other: Tensor | _float, *, alpha: _float = 1, out: Tensor | None = None) -> Tensor:
     """`input - alpha * other`, elementwise with broadcasting and type promotion."""
 
-def negative(input: Tensor) -> Tensor:
+def negative(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`-input`."""
 
-def absolute(input: Tensor) -> Tensor:
+def absolute(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The absolute value; its derivative at 0 is 0."""
 
-def clip(input: Tensor, min: Tensor | _float | None = None, max: Tensor | _float | None = None) -> Tensor:
+def clip(
+    input: Tensor, min: Tensor | _float | None = None, max: Tensor | _float | None = None, *, out: Tensor | None = None
+) -> Tensor:
     """`input` limited to [min, max]; either bound may be None, a number or a tensor. The bounds count as inside."""
 
-def greater(input: Tensor, other: Tensor | _float) -> Tensor:
+def greater(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """`input > other`, elementwise: a bool tensor."""
 
-def greater_equal(input: Tensor, other: Tensor | _float) -> Tensor:
+def greater_equal(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """`input >= other`, elementwise: a bool tensor."""
 
-def less(input: Tensor, other: Tensor | _float) -> Tensor:
+def less(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """`input < other`, elementwise: a bool tensor."""
 
-def less_equal(input: Tensor, other: Tensor | _float) -> Tensor:
+def less_equal(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """`input <= other`, elementwise: a bool tensor."""
 
-def not_equal(input: Tensor, other: Tensor | _float) -> Tensor:
+def not_equal(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """`input != other`, elementwise: a bool tensor."""
 
-def arcsin(input: Tensor) -> Tensor:
+def arcsin(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The angle in radians, in [-pi/2, pi/2], whose sine is `input`."""
 
-def arccos(input: Tensor) -> Tensor:
+def arccos(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The angle in radians, in [0, pi], whose cosine is `input`."""
 
-def arctan(input: Tensor) -> Tensor:
+def arctan(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The angle in radians, in [-pi/2, pi/2], whose tangent is `input`."""
 
 def swapaxes(input: Tensor, dim0: _int, dim1: _int) -> Tensor:
@@ -601,16 +625,20 @@ def swapaxes(input: Tensor, dim0: _int, dim1: _int) -> Tensor:
 def swapdims(input: Tensor, dim0: _int, dim1: _int) -> Tensor:
     """`input` with two dimensions swapped: a view."""
 
-def concat(tensors: Sequence[Tensor], dim: _int = 0) -> Tensor:
+def concat(tensors: Sequence[Tensor], dim: _int = 0, *, out: Tensor | None = None) -> Tensor:
     """The tensors joined along an existing dimension; one-dimensional empty ones are skipped."""
 
-def concatenate(tensors: Sequence[Tensor], dim: _int = 0) -> Tensor:
+def concatenate(tensors: Sequence[Tensor], dim: _int = 0, *, out: Tensor | None = None) -> Tensor:
     """The tensors joined along an existing dimension; one-dimensional empty ones are skipped."""
 
-def divide(input: Tensor, other: Tensor | _float, *, rounding_mode: str | None = None) -> Tensor:
+def divide(
+    input: Tensor, other: Tensor | _float, *, rounding_mode: str | None = None, out: Tensor | None = None
+) -> Tensor:
     """`input / other`; `rounding_mode` "floor" rounds down, "trunc" towards zero, keeping integers integers."""
 
-def true_divide(input: Tensor, other: Tensor | _float, *, rounding_mode: str | None = None) -> Tensor:
+def true_divide(
+    input: Tensor, other: Tensor | _float, *, rounding_mode: str | None = None, out: Tensor | None = None
+) -> Tensor:
     """`input / other`; `rounding_mode` "floor" rounds down, "trunc" towards zero, keeping integers integers."""
 
 def where(condition: Tensor, input: Tensor | _float | None = None, other: Tensor | _float | None = None) -> Tensor:

@@ -173,6 +173,8 @@ def signatures(name: str, function: Any) -> list[inspect.Signature]:
 def declarations(name: str, function: Any, indent: str = "") -> Iterator[str]:
     """The declarations of a function, or (with `indent`) of a method."""
     found = signatures(name, function)
+    if indent:  # functions alone have it in PyTorch
+        found = [s.replace(parameters=[p for p in s.parameters.values() if p.name != "out"]) for s in found]
     for signature in found:
         # Methods that change the tensor return it, whatever its class.
         returns = "Self" if indent and name.endswith("_") else ""

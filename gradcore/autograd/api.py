@@ -24,12 +24,19 @@ def _sequence(x: Any) -> tuple[Any, ...]:
     return tuple([tensor_of(t) for t in x])
 
 
+def _check_input(t: Any) -> None:
+    if not isinstance(t, Variable):
+        raise RuntimeError(f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}")
+
+
 def _seeds(outputs: Sequence[Variable], grads: Sequence[Any], create_graph: bool) -> list[tuple[Variable, Any]]:
     """Each output with its gradient, checked; ones for scalars where None is given."""
     if len(grads) != len(outputs):
         raise RuntimeError(f"got {len(outputs)} tensors and {len(grads)} gradients")
     roots = []
     for i, (out, g) in enumerate(zip(outputs, grads)):
+        if not isinstance(out, Variable):
+            raise AssertionError("Expected output to be a gradcore.Tensor")
         array = out._array
         if not wants_grad(out):
             raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
@@ -87,6 +94,7 @@ def backward(
         if not wanted:
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
         for i, t in enumerate(wanted):
+            _check_input(t)
             if not wants_grad(t):
                 raise RuntimeError(f"One of the differentiated Tensors does not require grad (inputs[{i}])")
     engine.run(
@@ -120,7 +128,10 @@ def grad(
         raise ValueError(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
         )
+    if not ins:
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     for t in ins:
+        _check_input(t)
         if not wants_grad(t):
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     found = engine.run(

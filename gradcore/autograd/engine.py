@@ -441,6 +441,7 @@ def check_versions(node: Node) -> None:
         raise RuntimeError(
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
             f"[{type_name(value)} {list(value.shape)}]{what} is at version {counter[1]}; "
-            f"expected version {counter[1] - changes} instead. It was saved by {node.name()} for its backward pass. "
-            "Hint: use the out-of-place operation, or change a clone()."
+            f"expected version {counter[1] - changes} instead. Hint: enable anomaly detection to find the operation "
+            "that failed to compute its gradient, with gradcore.autograd.set_detect_anomaly(True, check_nan=False). It "
+            f"was saved by {node.name()} for its backward pass: use the out-of-place operation, or change a clone()."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from ..ops.arithmetic import mul
 from ..ops.convert import to_copy
 from ..ops.core import Attrs, MixedDevices, Op, array_op
 from .grad_mode import mode
-from .tape import edge_of, node_of, record, recorded, scalars_moved, tell, wants_grad
+from .tape import apply, edge_of, node_of, record, recorded, scalars_moved, tell, wants_grad
 from .variable import Node, Variable, bump, next_sequence
 
 
@@ -90,12 +91,33 @@ def check_target(t: Variable) -> None:
         raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
 
 
+_ONE_OF_SEVERAL = (
+    "Output {} of {} is a view and is being modified inplace. This view is the output of a function that returns "
+    "multiple views. Such functions do not allow the output views to be modified inplace. You should replace the "
+    "inplace operation by an out-of-place one."
+)
+
+
+def _made_by(view: Variable) -> tuple[int, str]:
+    """Which result of which operation a view is, as PyTorch names it."""
+    node = node_of(view)
+    if node is not None:
+        return view._index, node.name().split("Backward")[0]
+    op, _, index = view._chain[-1]
+    return index, op.name.capitalize()
+
+
 def check_result(op: str, target: Array, result: Array) -> None:
     """RuntimeError if `result` does not fit into `target`."""
     if result.shape != target.shape:
         raise RuntimeError(
             f"{op}(): output with shape {list(target.shape)} doesn't match the broadcast shape {list(result.shape)}"
         )
+    check_dtype(op, target, result)
+
+
+def check_dtype(op: str, target: Array, result: Array) -> None:
+    """RuntimeError if elements of `result` cannot become elements of `target`."""
     if dtypes.from_numpy(result.dtype).category > dtypes.from_numpy(target.dtype).category:
         raise RuntimeError(
             f"{op}(): result type {dtypes.type_name(result.dtype)} can't be cast to the desired output type "
@@ -114,6 +136,8 @@ def apply_inplace(op: Op, inputs: Sequence[Any], attrs: Attrs, write: Callable[[
     arrays = [t._array if isinstance(t, Variable) else t for t in inputs]
     needs = tuple([isinstance(t, Variable) and wants_grad(t) for t in inputs])
     wanted = mode.enabled and True in needs and target._array.dtype.kind in "fV"
+    if wanted and target._one_of_several:
+        raise RuntimeError(_ONE_OF_SEVERAL.format(*_made_by(target)))
     result = None
     if write is None:
         try:
@@ -150,6 +174,45 @@ def apply_inplace(op: Op, inputs: Sequence[Any], attrs: Attrs, write: Callable[[
         rebase(target, node)
     tell(op, inputs, attrs, (target,))
     return target
+
+
+def apply_out(op: Op, inputs: Sequence[Any], attrs: Attrs, out: Any) -> Any:
+    """Run `op` and put its result into the tensor `out`, which is returned."""
+    return write_out(op.name, inputs, out, lambda: apply(op, inputs, attrs))
+
+
+def write_out(op: str, inputs: Sequence[Any], out: Any, compute: Callable[[], Any]) -> Any:
+    """Put what `compute` makes of `inputs` into the tensor `out`, of another size if need be, which is returned."""
+    if not isinstance(out, Variable):
+        raise TypeError(f"{op}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    if mode.enabled and any(isinstance(t, Variable) and wants_grad(t) for t in (*inputs, out)):
+        raise RuntimeError(
+            f"{op}(): functions with out=... arguments don't support automatic differentiation, but one of the "
+            "arguments requires grad."
+        )
+    check_target(out)
+    result = compute()._array
+    backend = backend_of(out._array)
+    if backend_of(result) is not backend:
+        raise RuntimeError(
+            f"{op}(): Expected out tensor to be on {backend_of(result).device}, but it is on {backend.device}; move it "
+            "with .to()"
+        )
+    check_dtype(op, out._array, result)
+    if result.shape != out._array.shape:
+        if out._array.size:
+            warnings.warn(
+                "An output with one or more elements was resized since it had shape "
+                f"{list(out._array.shape)}, which does not match the required output shape {list(result.shape)}. This "
+                "behavior is deprecated, and in a future PyTorch release outputs will not be resized unless they have "
+                "zero elements. Pass an out of the right shape, or an empty one.",
+                UserWarning,
+                stacklevel=4,
+            )
+        out._array, out._spec = backend.empty(result.shape, out._array.dtype), None
+    out._array[...] = result
+    bump(out.counter())
+    return out
 
 
 def rebase(target: Variable, node: Node, index: int = 0) -> None:

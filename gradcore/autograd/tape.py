@@ -273,6 +273,8 @@ def _mark_views(op: Op, source: Any, array: Array, tensors: Sequence[Any], attrs
         t._base = base
         t._chain = (*source._chain, (op, attrs, i))
         t._seen = t._counter[1]
+        if len(tensors) > 1 or source._one_of_several:
+            t._one_of_several = True
 
 
 MADE_UNDER_NO_GRAD = (

@@ -101,6 +101,8 @@ class Variable:
     _seen: int = 0
     # A view whose base cannot learn of changes made through it: why, as the error says when one is tried.
     _severed: str | None = None
+    # One of the views that one operation made, or a view of one: not to be changed in place where that is recorded.
+    _one_of_several: bool = False
     # Functions of the gradient (a leaf's; those of results live in their node's `extra`).
     _hooks: dict[int, Any] | None = None
     # Of a leaf, its `AccumulateGrad`, while somebody looks at that, and what hooks and notes that was given.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from ..autograd.variable import bare
@@ -26,12 +27,15 @@ class Parameter(Tensor):
     """
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
-        return _own(cls, empty(0) if data is None else data).requires_grad_(requires_grad)
+        self = _own(cls, empty(0) if data is None else data)
+        self._set_requires_grad(requires_grad, "Only Tensors of floating point and complex dtype can require gradients")
+        return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         # As in PyTorch, a copy starts without gradient.
         if id(self) not in memo:
-            memo[id(self)] = type(self)(self.data.clone(), self._requires_grad)
+            memo[id(self)] = out = type(self)(self.data.clone(), self._requires_grad)
+            vars(out).update(copy.deepcopy(self._attributes(), memo))
         return memo[id(self)]
 
     def __repr__(self) -> str:

@@ -111,10 +111,11 @@ class Op:
         """What, besides the wanted gradients, a plan depends on."""
         return None
 
-    def source(self, name: str, key: str, scope: dict[str, Any]) -> str:
+    def source(self, name: str, key: str, scope: dict[str, Any], takes_out: bool = False) -> str:
         """The text of a Python function with the op's own signature that calls `run(op, inputs, attrs)`.
 
-        What the text refers to goes into `scope`, under names that end with `key`.
+        What the text refers to goes into `scope`, under names that end with `key`. With `takes_out` there is one
+        parameter more; unless it is None, `run_out(op, inputs, attrs, out)` is called.
         """
         parameters, attributes, keyword_only = [], [], False
         pack = ""
@@ -133,37 +134,56 @@ class Op:
                 parameters.append(p.name + default)
             if p.name not in self.inputs:
                 attributes.append(f"{p.name!r}: {p.name}")
+        more = []
         if "dim" in self.defaults:  # NumPy's names, which PyTorch takes too
-            parameters += ([] if keyword_only else ["*"]) + ["axis=None"]
+            more.append("axis=None")
             pack += "    if axis is not None:\n        dim = axis\n"
             if "keepdim" in self.defaults:
-                parameters.append("keepdims=None")
+                more.append("keepdims=None")
                 pack += "    if keepdims is not None:\n        keepdim = keepdims\n"
         inputs = "".join(f"{n}, " for n in self.inputs)
         if self.variadic:
             inputs = f"sequence({name!r}, {self.inputs[0]!r}, {self.inputs[0]})"
-        call = f"run{key}(op{key}, ({inputs}), {{{', '.join(attributes)}}})"
-        return f"def {name}({', '.join(parameters)}):\n{pack}    return {call}\nfunction{key} = {name}\n"
+        arguments = f"op{key}, ({inputs}), {{{', '.join(attributes)}}}"
+        if takes_out:
+            more.append("out=None")
+            pack += f"    if out is not None:\n        return run_out({arguments}, out)\n"
+        if more and not keyword_only and self.varargs is None:
+            parameters.append("*")
+        parameters += more
+        return f"def {name}({', '.join(parameters)}):\n{pack}    return run{key}({arguments})\nfunction{key} = {name}\n"
 
 
 Runner = Callable[[Op, tuple[Any, ...], Attrs], Any]
 
 
-def make_functions(wanted: Sequence[tuple[Op, str, Runner]]) -> list[Any]:
+_OUT = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="Array | None")
+
+
+def make_functions(
+    wanted: Sequence[tuple[Op, str, Runner]],
+    run_out: Callable[[Op, tuple[Any, ...], Attrs, Any], Any] | None = None,
+    without_out: frozenset[str] = frozenset(),
+) -> list[Any]:
     """For each (op, name, run) a Python function with the op's own signature that calls `run(op, inputs, attrs)`.
 
-    They are generated, so that Python itself binds the arguments: fast, and with its own messages; and all at once,
-    because compiling one at a time would be most of the time that importing gradcore takes.
+    Those whose results are new arrays, and whose names are not in `without_out`, get a parameter `out` if there is a
+    `run_out`. They are generated, so that Python itself binds the arguments: fast, and with its own messages; and all
+    at once, because compiling one at a time would be most of the time that importing gradcore takes.
     """
-    scope: dict[str, Any] = {"__name__": "gradcore", "several": _several, "sequence": _sequence}
+    scope: dict[str, Any] = {"__name__": "gradcore", "several": _several, "sequence": _sequence, "run_out": run_out}
+    takes = [run_out is not None and op.view is False and name not in without_out for op, name, _ in wanted]
     texts = []
     for i, (op, name, run) in enumerate(wanted):
         scope[f"op{i}"], scope[f"run{i}"] = op, run
-        texts.append(op.source(name, str(i), scope))
+        texts.append(op.source(name, str(i), scope, takes[i]))
     exec("\n".join(texts), scope)
     functions = [scope[f"function{i}"] for i in range(len(wanted))]
-    for function, (op, _, _) in zip(functions, wanted):
-        function.__doc__, function.__signature__, function.op = op.__doc__, op.signature, op
+    for function, (op, _, _), takes_out in zip(functions, wanted, takes):
+        signature = op.signature
+        if takes_out:
+            signature = signature.replace(parameters=[*signature.parameters.values(), _OUT])
+        function.__doc__, function.__signature__, function.op = op.__doc__, signature, op
     return functions
 
 

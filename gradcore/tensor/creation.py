@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +144,12 @@ def tensor(
             [3, 4]])
     """
     if isinstance(data, Variable):
+        warnings.warn(
+            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+            "sourceTensor.detach().clone().requires_grad_(True), rather than gradcore.tensor(sourceTensor).",
+            UserWarning,
+            stacklevel=2,
+        )
         out = data.detach().to(device=device, dtype=dtype, copy=True)  # type: ignore[attr-defined]
         return out.requires_grad_(requires_grad)
     if is_array(data) and not isinstance(data, np.ndarray):

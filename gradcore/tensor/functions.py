@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import dtypes
-from ..autograd.inplace import apply_inplace, copy_values
+from ..autograd.inplace import apply_inplace, apply_out, copy_values, write_out
 from ..autograd.tape import apply, elementwise_function
 from ..autograd.variable import Variable
 from ..backends import backend_of
@@ -44,14 +44,18 @@ def runner(op: Op) -> Any:
     return run
 
 
+# The functions that take no `out` in PyTorch either.
+_WITHOUT_OUT = frozenset(("clone", "isfinite", "isinf", "isnan", "linear", "relu"))
+
+
 def _derived() -> tuple[dict[str, Function], dict[str, Function]]:
     """The functions and methods that follow from the registry."""
     public = [op for op in REGISTRY.values() if op.public and (op.methods or not isinstance(op, Elementwise))]
     inplace = [(op, m) for op in REGISTRY.values() for m in op.methods if m.endswith("_")]
-    made = make_functions([(op, op.name, runner(op)) for op in public] + [(op, m, apply_inplace) for op, m in inplace])
+    made = make_functions([(op, op.name, runner(op)) for op in public], apply_out, _WITHOUT_OUT)
     functions = dict(zip([op.name for op in public], made))
     methods = {m: functions[op.name] for op in public for m in op.methods if m == op.name}
-    for (op, m), function in zip(inplace, made[len(public) :]):
+    for (op, m), function in zip(inplace, make_functions([(op, m, apply_inplace) for op, m in inplace])):
         function.__doc__ = f"`{op.name}` in place: the tensor is changed and returned."
         methods[m] = function
     return functions, methods
@@ -113,8 +117,10 @@ def _rounded(input: Tensor, other: Tensor | float, rounding_mode: str) -> Tensor
 
 
 @function
-def div(input: Tensor, other: Tensor | float, *, rounding_mode: str | None = None) -> Tensor:
+def div(input: Tensor, other: Tensor | float, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
     """`input / other`; `rounding_mode` "floor" rounds down, "trunc" towards zero, keeping integers integers."""
+    if out is not None:
+        return write_out("div", (input, other), out, lambda: div(input, other, rounding_mode=rounding_mode))
     return _div(input, other) if rounding_mode is None else _rounded(input, other, rounding_mode)
 
 

@@ -5,6 +5,7 @@ Methods and operators that are ops are added by `gradcore.tensor.methods`, from 
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 import weakref
@@ -16,8 +17,9 @@ import numpy as np
 from .. import dtypes
 from ..autograd import api
 from ..autograd.hooks import RemovableHandle, register
+from ..autograd.inplace import check_target
 from ..autograd.tape import apply, node_of, set_tensor_type, tell, wants_grad, wrap
-from ..autograd.variable import AccumulateGrad, Extra, Variable, bare, shown
+from ..autograd.variable import AccumulateGrad, Extra, Variable, bare, bump, shown
 from ..backends import backend_for, backend_of
 from ..devices import device as Device
 from ..ops.convert import to_copy
@@ -157,12 +159,23 @@ class Tensor(TensorMethods):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if not isinstance(value, bool):
+            raise RuntimeError("requires_grad must be a bool")
         if value and not self.is_leaf:
             raise RuntimeError("you can only change requires_grad flags of leaf variables.")
         self._set_requires_grad(value, "only Tensors of floating point and complex dtype can require gradients")
 
+    @requires_grad.deleter
+    def requires_grad(self) -> None:
+        raise RuntimeError("requires_grad must be a bool")
+
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Record operations on this tensor from now on (or no longer)."""
+        if not isinstance(requires_grad, bool):
+            raise TypeError(
+                "requires_grad_(): argument 'requires_grad' (position 1) must be bool, not "
+                f"{type(requires_grad).__name__}"
+            )
         self._set_requires_grad(requires_grad, "only Tensors of floating point dtype can require gradients")
         return self
 
@@ -176,7 +189,7 @@ class Tensor(TensorMethods):
             return
         if value and not self.dtype.is_floating_point:
             raise RuntimeError(message)
-        self._requires_grad = bool(value)
+        self._requires_grad = value
 
     @property
     def grad_fn(self) -> Any:
@@ -199,7 +212,8 @@ class Tensor(TensorMethods):
                 "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute "
                 "won't be populated during autograd.backward(). If you indeed want the .grad field to be populated for "
                 "a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by "
-                "mistake, make sure you access the leaf Tensor instead.",
+                "mistake, make sure you access the leaf Tensor instead. See github.com/pytorch/pytorch/pull/30531 for "
+                "more information.",
                 UserWarning,
                 stacklevel=2,
             )
@@ -232,6 +246,10 @@ class Tensor(TensorMethods):
                 )
         self._grad = value
 
+    @grad.deleter
+    def grad(self) -> None:
+        self._grad = None
+
     def backward(
         self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
     ) -> None:
@@ -260,7 +278,33 @@ class Tensor(TensorMethods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        if not isinstance(value, Variable):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        if self._requires_grad and not dtypes.from_numpy(value._array.dtype).is_floating_point:
+            raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
         self._array, self._spec = value._array, None
+
+    @data.deleter
+    def data(self) -> None:
+        raise RuntimeError("Deleting tensor data is not allowed. Delete tensor instead!")
+
+    def set_(self, source: Tensor | None = None) -> Self:
+        """Show the memory of `source`, of the same dtype, from now on; none at all without `source`.
+
+        Unlike setting `.data` this is a change in place: it counts in the version, and leaves that require grad refuse.
+        """
+        check_target(self)
+        backend = backend_of(self._array)
+        array = backend.empty((0,), self._array.dtype) if source is None else source._array
+        if array.dtype != self._array.dtype or backend_of(array) is not backend:
+            raise RuntimeError(
+                f"Could not set tensor of type {dtypes.type_name(array.dtype)} to a tensor of type "
+                f"{dtypes.type_name(self._array.dtype)}"
+                + ("" if backend_of(array) is backend else f": one is on {backend.device}, the other is not")
+            )
+        self._array, self._spec = array, None
+        bump(self.counter())
+        return self
 
     def retain_grad(self) -> None:
         """Fill `.grad` of this tensor too, which is not a leaf."""
@@ -403,17 +447,37 @@ class Tensor(TensorMethods):
             )
         if id(self) in memo:
             return memo[id(self)]
-        out = bare(type(self), backend_of(self._array).copy(self._array))
+        out = bare(type(self), backend_of(self._array).xp.array(self._array, order="K", copy=True))
         memo[id(self)] = out
-        if self._requires_grad:
-            out._requires_grad = True
+        out._requires_grad = self._requires_grad
         if self._grad is not None:
             out._grad = self._grad.__deepcopy__(memo)
+        vars(out).update(copy.deepcopy(self._attributes(), memo))
+        return out
+
+    def __copy__(self) -> Tensor:
+        out = bare(type(self), self._array)
+        out._requires_grad = wants_grad(self)
+        vars(out).update(self._attributes())
         return out
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        host = np.asarray(backend_of(self._array).to_host(self._array), order="C")
-        return _rebuild, (type(self), host, str(self.device), self._requires_grad)
+        for hook in (self._hooks or {}).values():
+            if not getattr(hook, "__gradcore_unserializable__", False):
+                warnings.warn(
+                    f"backward hook {hook!r} on tensor will not be serialized.  If this is expected, you can decorate "
+                    "the function with @gradcore.utils.hooks.unserializable_hook to suppress this warning",
+                    UserWarning,
+                    stacklevel=2,
+                )
+        host = backend_of(self._array).to_host(self._array)
+        made = (type(self), np.array(host, order="K"), str(self.device), wants_grad(self))
+        attributes = self._attributes()
+        return (_rebuild, made, attributes) if attributes else (_rebuild, made)
+
+    def _attributes(self) -> dict[str, Any]:
+        """What a user has set on this tensor."""
+        return {name: value for name, value in vars(self).items() if name not in _OWN}
 
     # -- elsewhere
     def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **ignored: Any) -> Tensor:
@@ -476,5 +540,7 @@ def _rebuild(cls: Any, host: np.ndarray, device: str, requires_grad: bool) -> Te
         out._requires_grad = True
     return out
 
+
+_OWN = frozenset(Variable.__annotations__)
 
 set_tensor_type(Tensor)
