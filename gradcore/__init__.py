@@ -22,7 +22,14 @@ from typing import Any
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"gradcore\.")
 
 from . import autograd, dtypes
-from .autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .autograd import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from .backends.cpu.threads import get_num_threads, set_num_threads
 from .devices import device
 from .dtypes import (
@@ -82,11 +89,13 @@ __all__ = [
     "get_num_threads",
     "iinfo",
     "inf",
+    "inference_mode",
     "int8",
     "int16",
     "int32",
     "int64",
     "is_grad_enabled",
+    "is_inference_mode_enabled",
     "nan",
     "nn",
     "no_grad",

@@ -16,7 +16,9 @@ from . import optim as optim
 from . import utils as utils
 from . import viz as viz
 from .autograd import enable_grad as enable_grad
+from .autograd import inference_mode as inference_mode
 from .autograd import is_grad_enabled as is_grad_enabled
+from .autograd import is_inference_mode_enabled as is_inference_mode_enabled
 from .autograd import no_grad as no_grad
 from .autograd import set_grad_enabled as set_grad_enabled
 from .backends.cpu.threads import get_num_threads as get_num_threads

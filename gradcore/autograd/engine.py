@@ -408,7 +408,8 @@ def _store(leaves: dict[Any, Any], create_graph: bool) -> None:
                 g = backend_of(g).copy(g)
             taken.add(id(g))
             leaf._grad = wrap(g)
-        elif old._requires_grad:  # the history of a gradient made under create_graph may need its values
+        elif old._requires_grad or not old.counter():
+            # The history of a gradient made under create_graph may need its values; inference tensors do not change.
             leaf._grad = wrap(_sum(old._array, g))
         else:
             old._array += g

@@ -365,7 +365,7 @@ class Function:
             else:
                 places.append((edge_of(t) if wants_grad(t) else None, t._index))
             saved.append(t._array)
-            counters.append(t.counter())
+            counters.append(t.counter_to_save())
         ctx._to_save, ctx._places = (), tuple(places)
         node.saved, node.counters = tuple(saved), tuple(counters)
         recorded(node)

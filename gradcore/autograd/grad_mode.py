@@ -17,6 +17,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 class _Mode(threading.local):
     enabled = True
+    # Whether what is made now are inference tensors.
+    inference = False
     # While gradients are checked: complaints about gradients that had to be converted to their tensor's dtype.
     converted: list[str] | None = None
     # The innermost backward pass that is running.
@@ -46,7 +48,7 @@ class _GradMode:
 
     def __enter__(self) -> None:
         self._previous.append(mode.enabled)
-        mode.enabled = self._value
+        mode.enabled = self._value and not mode.inference
 
     def __exit__(self, *exc: object) -> None:
         mode.enabled = self._previous.pop()
@@ -134,11 +136,11 @@ class set_grad_enabled(_GradMode):
         super().__init__()
         self._value = bool(mode_)
         self._before = mode.enabled
-        mode.enabled = self._value
+        mode.enabled = self._value and not mode.inference
 
     def __enter__(self) -> None:
         self._previous.append(self._before)
-        mode.enabled = self._value
+        mode.enabled = self._value and not mode.inference
 
     def _fresh(self) -> _GradMode:
         return set_grad_enabled(self._value)

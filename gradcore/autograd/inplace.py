@@ -72,6 +72,12 @@ def _copy_value(g: Any, input_device: Any, value_device: Any) -> Any:
 copy_values.derivative(input=lambda g: mul(g, 0), value=_copy_value)
 
 
+CHANGED_OUTSIDE = (
+    "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a normal "
+    "tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details."
+)
+
+
 def check_target(t: Variable) -> None:
     """RuntimeError if `t` may not be changed in place: its elements overlap, or gradients would be lost."""
     array = t._array
@@ -80,6 +86,8 @@ def check_target(t: Variable) -> None:
             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
             "Please clone() the tensor before performing the operation."
         )
+    if t.is_inference() and not mode.inference:
+        raise RuntimeError(CHANGED_OUTSIDE)
     if not mode.enabled:
         return
     if t._severed is not None:

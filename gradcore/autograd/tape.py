@@ -16,7 +16,7 @@ from ..expr.numpy_emit import compile_numpy
 from ..ops.convert import to_copy
 from ..ops.core import Attrs, MixedDevices, Op, Plan
 from ..ops.elementwise import Elementwise
-from .grad_mode import enable_grad, mode
+from .grad_mode import mode
 from .variable import Edge, Node, Variable, bare, describe, next_sequence, spec_of
 
 # Makes the nodes. While lines are traced another function stands here, so that nobody has to ask whether they are.
@@ -96,11 +96,15 @@ def refresh_view(t: Variable, base: Variable) -> None:
     if not base._requires_grad:
         return
     fresh: Any = base
-    with enable_grad():
+    before = mode.enabled, mode.inference
+    mode.enabled, mode.inference = True, False
+    try:
         for op, attrs, result in t._chain:
             fresh = apply(op, (fresh,), attrs)
             if isinstance(fresh, tuple):
                 fresh = fresh[result]
+    finally:
+        mode.enabled, mode.inference = before
     t.set_history(fresh._node, fresh._index)
 
 
@@ -160,7 +164,7 @@ def record(
                 counters.append([0, 0])
             else:
                 saved.append(arrays[position])
-                counters.append((t._counter or t.counter()) if isinstance(t, Variable) else None)
+                counters.append((t._counter or t.counter_to_save()) if isinstance(t, Variable) else None)
         for position in plan.outputs:
             saved.append(outputs[position])
             counters.append([0, 0])
@@ -266,9 +270,11 @@ def _mark_views(op: Op, source: Any, array: Array, tensors: Sequence[Any], attrs
         if op.view is None and not _shares(t._array, array):
             continue
         t._counter = source.counter()
+        if source.is_inference():
+            continue
         base = source if source._base is None else source._base
         if source._severed is not None or (base._requires_grad and not mode.enabled):
-            t._severed = source._severed or MADE_UNDER_NO_GRAD
+            t._severed = source._severed or (MADE_IN_INFERENCE_MODE if mode.inference else MADE_UNDER_NO_GRAD)
             continue
         t._base = base
         t._chain = (*source._chain, (op, attrs, i))
@@ -282,6 +288,12 @@ MADE_UNDER_NO_GRAD = (
     "is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace "
     "either both inside the no_grad block (if you don't want the inplace to be tracked) or both outside (if you want "
     "the inplace to be tracked)."
+)
+MADE_IN_INFERENCE_MODE = (
+    "A view was created in inference mode and is being modified inplace in normal mode. Given that this use case is "
+    "ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace "
+    "either both inside the inference_mode block (if you don't want the inplace to be tracked) or both outside (if you "
+    "want the inplace to be tracked)."
 )
 
 
@@ -362,8 +374,8 @@ def _unary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Callab
                 node.fits = False
             if save_input:
                 counter = input._counter
-                if counter is None:
-                    counter = input._counter = [0, 0]
+                if not counter:
+                    counter = input._counter = [0, 0] if counter is None else input.counter_to_save()
                 if save_output:
                     out._counter = result = [0, 0]
                     node.saved, node.counters = (x, r), (counter, result)
@@ -471,14 +483,14 @@ def _binary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Calla
                 node.fits = False
             if keep_x:
                 counter_x = input._counter
-                if counter_x is None:
-                    counter_x = input._counter = [0, 0]
+                if not counter_x:
+                    counter_x = input._counter = [0, 0] if counter_x is None else input.counter_to_save()
             if keep_y:
                 counter_y = None
                 if y is not other:
                     counter_y = other._counter
-                    if counter_y is None:
-                        counter_y = other._counter = [0, 0]
+                    if not counter_y:
+                        counter_y = other._counter = [0, 0] if counter_y is None else other.counter_to_save()
                 if keep_x:
                     node.saved, node.counters = (x, y), (counter_x, counter_y)
                 else:

@@ -19,12 +19,16 @@ next_sequence = itertools.count(-1, -1).__next__
 
 # [time of the last change in place, number of changes, times of the latest changes ...]
 Counter = list[int]
+# In the place of the counter of an inference tensor, which has none.
+INFERENCE: Any = ()
 _LOGGED = 32
 last_change = [0]
 
 
 def bump(counter: Counter) -> None:
     """Note a change in place."""
+    if not counter:
+        return
     counter[0] = last_change[0] = now = next_sequence()
     counter[1] += 1
     if len(counter) > _LOGGED:
@@ -112,11 +116,26 @@ class Variable:
     _scope: Any = None
 
     def counter(self) -> Counter:
-        """The version counter, made on first use."""
+        """The version counter, made on first use; that of an inference tensor is empty."""
         found = self._counter
         if found is None:
             found = self._counter = [0, 0]
         return found
+
+    def counter_to_save(self) -> Counter:
+        """The version counter, for a node that keeps the array. RuntimeError for an inference tensor."""
+        found = self.counter()
+        if not found:
+            raise RuntimeError(
+                "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode "
+                "in computation tracked by autograd. To work around this, you can make a clone to get a normal tensor "
+                "and use it in autograd, or use `gradcore.no_grad()` instead of `gradcore.inference_mode()`."
+            )
+        return found
+
+    def is_inference(self) -> bool:
+        """Whether it was made in inference mode."""
+        return self._counter is not None and not self._counter
 
     def shares_memory(self, other: Variable) -> bool:
         """Whether both are, or are views of, one tensor."""

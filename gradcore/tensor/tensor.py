@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd import api
+from ..autograd.grad_mode import mode
 from ..autograd.hooks import RemovableHandle, register
 from ..autograd.inplace import check_target
 from ..autograd.tape import apply, node_of, set_tensor_type, tell, wants_grad, wrap
@@ -189,6 +190,8 @@ class Tensor(TensorMethods):
             return
         if value and not self.dtype.is_floating_point:
             raise RuntimeError(message)
+        if value and self.is_inference() and not mode.inference:
+            raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
         self._requires_grad = value
 
     @property
@@ -273,6 +276,8 @@ class Tensor(TensorMethods):
     def data(self) -> Tensor:
         """The same memory without history, and without the version counter: changes through it go unnoticed."""
         out: Tensor = wrap(self._array)
+        if self.is_inference():
+            out._counter = self._counter
         tell(None, (self,), {}, (out,))
         return out
 
@@ -348,6 +353,8 @@ class Tensor(TensorMethods):
 
     @property
     def _version(self) -> int:
+        if self.is_inference():
+            raise RuntimeError("Inference tensors do not track version counter.")
         return self._counter[1] if self._counter is not None else 0
 
     def _is_view(self) -> bool:
