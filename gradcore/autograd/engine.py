@@ -20,11 +20,15 @@ from ..ops.convert import to_copy
 from ..ops.shape import clone, view
 from .grad_mode import mode
 from .hooks import apply_hooks, run_posthooks, run_prehooks, run_tensor_hooks
+from .lines import written
 from .saved import FREED, saved_tensor, unpacked
 from .tape import edge_of, tell, type_name, wrap
-from .variable import Edge, Node, Variable, bump, last_change
+from .variable import Edge, Moment, Node, Variable, bump, last_change
 
 _accumulate = threading.Lock()
+
+# Looks at what each node gives, in anomaly mode.
+anomaly: Any = None
 
 
 class Pass:
@@ -32,6 +36,8 @@ class Pass:
 
     needed: set[Any] | None = None
     _reached: set[Any] | None = None
+    # The node whose turn it is, in anomaly mode.
+    node: Node | None = None
 
     def __init__(self, roots: Sequence[tuple[Variable, Any]]):
         self.roots = roots
@@ -73,6 +79,9 @@ def run(
     try:
         targets = None if inputs is None else [(edge_of(t), t._index) for t in inputs]
         leaves, captured = _propagate(running, retain_graph, create_graph, targets)
+        if anomaly is not None:
+            running.node = None
+            anomaly.check_roots(roots)
         watched = []
         for leaf, g in leaves.items():
             if leaf._hooks:
@@ -100,6 +109,10 @@ def run(
             if leaf._extra.posthooks:
                 run_posthooks(leaf._extra.posthooks, (), (leaves[leaf],), create_graph)
         return None
+    except Exception:
+        if anomaly is not None and running.node is not None:
+            anomaly.report(running.node)
+        raise
     finally:
         mode.enabled, mode.running = before, outer
 
@@ -126,7 +139,7 @@ def _propagate(
     # The latest node found stays out of the heap, and its gradient out of `grads`: along a chain it is the next anyway.
     following: Node | None = None
     carried: Any = None
-    plain = targets is None and not create_graph
+    plain = targets is None and not create_graph and anomaly is None
     summed = sums.get
     while True:
         if following is None or (heap and heap[0][0] < following.sequence):
@@ -151,6 +164,8 @@ def _propagate(
             if saved and not retain_graph:
                 node.saved = None
         else:
+            if anomaly is not None:
+                running.node = node
             extra = node.extra
             if extra is not None:
                 g = run_tensor_hooks(extra, g, node.outputs is not None, create_graph)
@@ -164,6 +179,8 @@ def _propagate(
                 results = _hooked(node, g, retain_graph, create_graph, needed)
             else:
                 results = _differentiated(node, g, retain_graph, create_graph)
+            if anomaly is not None:
+                anomaly.check_results(node, results)
             _fit_all(node, results, needed, grads, heap, create_graph)
         for edge, r in zip(node.edges, results):
             if edge is None or r is None:
@@ -438,11 +455,16 @@ def check_versions(node: Node) -> None:
         elif isinstance(node.edges[plan.inputs[k]], Node):
             edge: Any = node.edges[plan.inputs[k]]
             what = f", which is output {node.index_of(plan.inputs[k])} of {_short(edge)},"
-        changes = sum(time < node.sequence for time in counter[2:])
+        changes = [time for time in counter[2:] if time < node.sequence]
+        traced = [time.stack for time in changes if isinstance(time, Moment)]
+        hint = "enable anomaly detection to find the operation that failed to compute its gradient, with "
+        hint += "gradcore.autograd.set_detect_anomaly(True, check_nan=False)"
+        if traced:
+            hint = "the operation that changed it is shown below"
+        where = f"\nIt was changed in place here:\n{written(traced[0][-1:])}" if traced else ""
         raise RuntimeError(
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
             f"[{type_name(value)} {list(value.shape)}]{what} is at version {counter[1]}; "
-            f"expected version {counter[1] - changes} instead. Hint: enable anomaly detection to find the operation "
-            "that failed to compute its gradient, with gradcore.autograd.set_detect_anomaly(True, check_nan=False). It "
-            f"was saved by {node.name()} for its backward pass: use the out-of-place operation, or change a clone()."
+            f"expected version {counter[1] - len(changes)} instead. Hint: {hint}. It was saved by {node.name()} for its "
+            f"backward pass: use the out-of-place operation, or change a clone().{where}"
         )

@@ -26,8 +26,8 @@ class _Mode(threading.local):
     # Pairs of functions that saved tensors go through, innermost last, and why there must be none now.
     saved_hooks: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = ()
     no_saved_hooks: str | None = None
-    # Who is told of each operation of this thread, by `tape.tell`.
-    observers: tuple[Callable[..., None], ...] = ()
+    # The `tape.Observer`s of this thread.
+    observers: tuple[Any, ...] = ()
 
 
 mode = _Mode()

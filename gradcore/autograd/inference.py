@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .grad_mode import _GradMode, mode
-from .tape import observing
+from .tape import Observer, observing
 from .variable import INFERENCE, Variable
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class inference_mode(_GradMode):
         self._entered: list[tuple[bool, bool, Any]] = []
 
     def __enter__(self) -> None:
-        watching = observing(_mark)
+        watching = observing(_Marker())
         self._entered.append((mode.enabled, mode.inference, watching))
         mode.enabled, mode.inference = not self.mode, self.mode
         watching.__enter__()
@@ -62,9 +62,11 @@ class inference_mode(_GradMode):
         return inference_mode(self.mode)
 
 
-def _mark(op: Any, inputs: Sequence[Any], attrs: Any, results: Sequence[Any]) -> None:
-    """Make inference tensors of new results. (Those that share memory with a tensor share its counter already.)"""
-    if mode.inference and (op is not None or not inputs):
-        for t in results:
-            if isinstance(t, Variable) and t._counter is None:
-                t._counter = INFERENCE
+class _Marker(Observer):
+    """Makes inference tensors of new results. (Those that share memory with a tensor share its counter already.)"""
+
+    def done(self, op: Any, inputs: Sequence[Any], attrs: Any, results: Sequence[Any]) -> None:
+        if mode.inference and (op is not None or not inputs):
+            for t in results:
+                if isinstance(t, Variable) and t._counter is None:
+                    t._counter = INFERENCE

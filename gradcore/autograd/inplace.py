@@ -12,7 +12,7 @@ from ..ops.arithmetic import mul
 from ..ops.convert import to_copy
 from ..ops.core import Attrs, MixedDevices, Op, array_op
 from .grad_mode import mode
-from .tape import apply, edge_of, node_of, record, recorded, scalars_moved, tell, wants_grad
+from .tape import apply, edge_of, node_of, record, recorded, scalars_moved, tell, tell_changing, wants_grad
 from .variable import Node, Variable, bump, next_sequence
 
 
@@ -88,15 +88,14 @@ def check_target(t: Variable) -> None:
         )
     if t.is_inference() and not mode.inference:
         raise RuntimeError(CHANGED_OUTSIDE)
-    if not mode.enabled:
-        return
-    if t._severed is not None:
-        raise RuntimeError(t._severed)
-    if t._requires_grad and node_of(t) is None:
-        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-    base = t._base
-    if base is not None and base._node is None and base._requires_grad:
-        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+    if mode.enabled:
+        if t._severed is not None:
+            raise RuntimeError(t._severed)
+        if t._requires_grad and node_of(t) is None:
+            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+        base = t._base
+        if base is not None and base._node is None and base._requires_grad:
+            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
 
 
 _ONE_OF_SEVERAL = (
@@ -156,6 +155,7 @@ def apply_inplace(op: Op, inputs: Sequence[Any], attrs: Attrs, write: Callable[[
                 raise
             return apply_inplace(op, moved, attrs)
         check_result(op.name + "_", target._array, result)
+    tell_changing(target)
     node = None
     if wanted:
         plan = op.plan(needs, op.plan_key(arrays, attrs))

@@ -14,12 +14,12 @@ from typing import Any
 
 from ..expr.graph import input_names
 from ..ops.elementwise import Elementwise
-from .tape import edge_of
+from .tape import Observer, edge_of
 from .variable import Node, Variable
 
 
-class Trail:
-    """Which tensors depend on `sources`: an observer of the operations of one call of `forward`.
+class Trail(Observer):
+    """Which tensors depend on `sources`: it observes the operations of one call of `forward`.
 
     It is the memory that depends, so that views and changes in place need no thought: tensors that share it share their
     version counter. What is not of a floating point dtype does not depend on anything, nor do results that are
@@ -39,7 +39,7 @@ class Trail:
                 counter = t.counter()
                 self._counters[id(counter)] = counter
 
-    def __call__(self, op: Any, inputs: Sequence[Any], attrs: Any, results: Sequence[Any]) -> None:
+    def done(self, op: Any, inputs: Sequence[Any], attrs: Any, results: Sequence[Any]) -> None:
         if inputs:
             counters = self._counters
             for t in inputs:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from types import CodeType, FrameType
 
-from . import tape
-from .variable import Frame, Node
+from . import tape, variable
+from .grad_mode import mode
+from .variable import Frame, Moment, Node
 
 _PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
 _lock = threading.Lock()
@@ -17,7 +20,7 @@ _users = 0
 
 
 class trace_lines:
-    """Remember, for what is recorded in the `with` block, the source line it was called from.
+    """Remember, for what is recorded or changed in place in the `with` block, the source line it was called from.
 
     It holds in all threads and may be nested. `gradcore.explain` shows the lines. Outside the block, recording costs
     nothing more than it always does; inside, some ten microseconds an operation.
@@ -31,17 +34,18 @@ class trace_lines:
     """
 
     def __enter__(self) -> None:
-        self._count(1)
+        self.count(1)
 
     def __exit__(self, *exc: object) -> None:
-        self._count(-1)
+        self.count(-1)
 
     @staticmethod
-    def _count(change: int) -> None:
+    def count(change: int) -> None:
         global _users
         with _lock:
             _users += change
             tape.new_node = _traced_node if _users else Node
+            variable.time_of_change = _traced_moment if _users else variable.next_sequence
 
 
 def stack_of(node: Node) -> tuple[Frame, ...] | None:
@@ -52,7 +56,14 @@ def stack_of(node: Node) -> tuple[Frame, ...] | None:
 def _traced_node() -> Node:
     node = Node()
     node.stack = calls()
+    node.induced_by = None if mode.running is None else mode.running.node
     return node
+
+
+def _traced_moment() -> Moment:
+    moment = Moment(variable.next_sequence())
+    moment.stack = calls()
+    return moment
 
 
 def calls() -> tuple[Frame, ...]:
@@ -65,6 +76,19 @@ def calls() -> tuple[Frame, ...]:
         stack.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
         frame = frame.f_back
     return tuple(reversed(stack))
+
+
+def written(stack: Sequence[Frame]) -> str:
+    """Calls as a traceback shows them."""
+    return "".join(traceback.format_list([traceback.FrameSummary(f, line, name) for f, line, name in stack]))
+
+
+def stacklevel() -> int:
+    """For a warning by the caller of this: the level of the last call outside gradcore."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and _is_ours(frame.f_code, frame.f_globals.get("__name__")):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _is_ours(code: CodeType, module: object) -> bool:

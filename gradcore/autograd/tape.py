@@ -35,14 +35,27 @@ def watch(change: int) -> None:
         _watchers += change
 
 
+class Observer:
+    """Sees operations: those of a thread in a `with observing(observer)` block, or of all threads (`observe_all`)."""
+
+    def changing(self, target: Variable) -> None:
+        """Called before `target` is changed in place."""
+
+    def done(self, op: Op | None, inputs: Sequence[Any], attrs: Attrs, results: Sequence[Any]) -> None:
+        """Called after an operation.
+
+        `op` is None where tensors are made otherwise: without inputs by a creation function, of inputs as an alias or a
+        gradient. Where there are no results, the memory of the inputs was given out.
+        """
+
+
+_everywhere: tuple[Observer, ...] = ()
+
+
 class observing:
-    """Have `observer(op, inputs, attrs, results)` called after each operation of this thread in the `with` block.
+    """Have `observer` see the operations of this thread in the `with` block."""
 
-    `op` is None where tensors are made otherwise: without inputs by a creation function, of inputs as an alias or a
-    gradient. Where there are no results, the memory of the inputs was given out.
-    """
-
-    def __init__(self, observer: Callable[..., None]):
+    def __init__(self, observer: Observer):
         self._observer = observer
 
     def __enter__(self) -> None:
@@ -55,10 +68,25 @@ class observing:
         mode.observers = self._before
 
 
+def observe_all(observer: Observer, on: bool) -> None:
+    """Have `observer` see the operations of all threads from now on, or (`on` False) no longer."""
+    global _everywhere
+    watch(1 if on else -1)
+    with _lock:
+        others = tuple([o for o in _everywhere if o is not observer])
+        _everywhere = (*others, observer) if on else others
+
+
 def tell(op: Op | None, inputs: Sequence[Any], attrs: Attrs, results: Sequence[Any]) -> None:
     """Tell the observers of an operation."""
-    for observer in mode.observers:
-        observer(op, inputs, attrs, results)
+    for observer in _everywhere + mode.observers:
+        observer.done(op, inputs, attrs, results)
+
+
+def tell_changing(target: Variable) -> None:
+    """Tell the observers that `target` will be changed in place."""
+    for observer in _everywhere + mode.observers:
+        observer.changing(target)
 
 
 # Set by gradcore.tensor: the class of results.

@@ -25,11 +25,21 @@ _LOGGED = 32
 last_change = [0]
 
 
+class Moment(int):
+    """A time of the clock that knows the calls that led to it: set only while lines are traced."""
+
+    stack: tuple[Frame, ...]
+
+
+# The time of a change. While lines are traced another function stands here, which gives a `Moment`.
+time_of_change: Callable[[], int] = next_sequence
+
+
 def bump(counter: Counter) -> None:
     """Note a change in place."""
     if not counter:
         return
-    counter[0] = last_change[0] = now = next_sequence()
+    counter[0] = last_change[0] = now = time_of_change()
     counter[1] += 1
     if len(counter) > _LOGGED:
         del counter[2]
@@ -112,6 +122,8 @@ class Variable:
     # Of a leaf, its `AccumulateGrad`, while somebody looks at that, and what hooks and notes that was given.
     _accumulator: weakref.ref[AccumulateGrad] | None = None
     _extra: Extra | None = None
+    # In anomaly mode: where the NaN in it comes from.
+    _nan: Any = None
     # A leaf that a transform of `gradcore.func` made to differentiate by: whether that transform is running.
     _scope: Any = None
 
@@ -203,6 +215,7 @@ class Node:
         "extra",
         "fits",
         "indices",
+        "induced_by",
         "meta",
         "outputs",
         "plan",
@@ -231,8 +244,10 @@ class Node:
     fits: bool
     # When it was recorded, on the clock above.
     sequence: int
-    # Where it was recorded, outermost call first: set only while lines are traced.
+    # Where it was recorded, outermost call first, and for the derivative of which node, if it was for one: set only
+    # while lines are traced.
     stack: tuple[Frame, ...]
+    induced_by: Node | None
 
     def more(self) -> Extra:
         """`extra`, made on first use."""

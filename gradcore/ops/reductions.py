@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 import warnings
 from collections.abc import Callable
@@ -30,6 +31,8 @@ _REDUCTIONS = {
     "min": Reduction(_identity, "min"),
     "any": Reduction(trace(lambda x: call("ne", x, 0)), "any"),
     "all": Reduction(trace(lambda x: call("ne", x, 0)), "all"),
+    "any_nan": Reduction(trace(lambda x: call("isnan", x)), "any"),
+    "any_inf": Reduction(trace(lambda x: call("isinf", x)), "any"),
     "norm1": Reduction(trace(lambda x: call("abs", x)), "sum"),
     "norm2": Reduction(trace(lambda x: x * x), "sum", trace(lambda acc: call("sqrt", acc))),
     "norm_inf": Reduction(trace(lambda x: call("abs", x)), "max"),
@@ -56,6 +59,14 @@ def reduce_array(
     return backend_of(x).reduce(
         _REDUCTIONS[reduction], (x, *others), compute, out, x.shape, dims, keepdim, parameters or None
     )
+
+
+def holds(reduction: str, x: Array) -> bool:
+    """Whether any element is NaN (`any_nan`) or infinite (`any_inf`)."""
+    if x.dtype.kind not in "fV":
+        return False
+    found = reduce_array(reduction, x, None, False, dtype=dtypes.bool_.numpy)
+    return builtins.bool(backend_of(x).to_host(found))
 
 
 @array_op(public=False)
