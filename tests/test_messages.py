@@ -555,7 +555,7 @@ F(lambda ctx, x: (ctx.mark_dirty(x), x)[1], None)(leaf(1))
 > RuntimeError: a leaf Variable that requires grad has been used in an in-place operation.
 # Function: mark_dirty of a number
 F(lambda ctx, x: (ctx.mark_dirty(3), x)[1], None)(leaf(1))
-~ RuntimeError: Some elements marked as dirty during the forward method were not returned as output. The inputs that are modified inplace must all be outputs of the Function.
+~ RuntimeError: mark_dirty can only accept variables, but argument 0 is of type int
 # Function: a non-differentiable output
 F(lambda ctx, x: non_diff(ctx, x), None)(leaf(1)).backward()
 > RuntimeError: element 0 of tensors does not require grad and does not have a grad_fn

@@ -465,6 +465,6 @@ def check_versions(node: Node) -> None:
         raise RuntimeError(
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
             f"[{type_name(value)} {list(value.shape)}]{what} is at version {counter[1]}; "
-            f"expected version {counter[1] - len(changes)} instead. Hint: {hint}. It was saved by {node.name()} for its "
-            f"backward pass: use the out-of-place operation, or change a clone().{where}"
+            f"expected version {counter[1] - len(changes)} instead. Hint: {hint}. It was saved by {node.name()} for "
+            f"its backward pass: use the out-of-place operation, or change a clone().{where}"
         )
