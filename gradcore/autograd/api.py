@@ -19,9 +19,9 @@ Tensors = Variable | GradientEdge | Sequence[Variable | GradientEdge]
 
 
 def _sequence(x: Any) -> tuple[Any, ...]:
-    if isinstance(x, (Variable, GradientEdge)) or x is None:
-        x = (x,)
-    return tuple([tensor_of(t) for t in x])
+    if isinstance(x, Variable) or x is None:
+        return (x,)
+    return tuple([tensor_of(t) for t in ((x,) if isinstance(x, GradientEdge) else x)])
 
 
 def _check_input(t: Any) -> None:

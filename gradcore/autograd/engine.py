@@ -461,7 +461,7 @@ def check_versions(node: Node) -> None:
         hint += "gradcore.autograd.set_detect_anomaly(True, check_nan=False)"
         if traced:
             hint = "the operation that changed it is shown below"
-        where = f"\nIt was changed in place here:\n{written(traced[0][-1:])}" if traced else ""
+        where = f"\nIt was changed in place here:\n{written(traced[0][-1:]).rstrip()}" if traced else ""
         raise RuntimeError(
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
             f"[{type_name(value)} {list(value.shape)}]{what} is at version {counter[1]}; "
