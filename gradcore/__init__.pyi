@@ -290,6 +290,65 @@ def set_printoptions(
 ) -> None:
     """Set how tensors are printed; what is not given stays as it is, except `sci_mode`."""
 
+@overload
+def reshape(input: Tensor, shape: Sequence[_int]) -> Tensor:
+    """The same elements in another shape: a view where strides allow it, else a copy. One size may be -1."""
+
+@overload
+def reshape(input: Tensor, *shape: _int) -> Tensor:
+    """The same elements in another shape: a view where strides allow it, else a copy. One size may be -1."""
+
+@overload
+def view(input: Tensor, shape: Sequence[_int]) -> Tensor:
+    """A view of the same elements in another shape; RuntimeError if that would need a copy."""
+
+@overload
+def view(input: Tensor, *shape: _int) -> Tensor:
+    """A view of the same elements in another shape; RuntimeError if that would need a copy."""
+
+def transpose(input: Tensor, dim0: _int, dim1: _int) -> Tensor:
+    """`input` with two dimensions swapped: a view."""
+
+def t(input: Tensor) -> Tensor:
+    """The transpose of a tensor of at most two dimensions: a view."""
+
+@overload
+def permute(input: Tensor, dims: Sequence[_int]) -> Tensor:
+    """`input` with its dimensions in the order `dims`: a view."""
+
+@overload
+def permute(input: Tensor, *dims: _int) -> Tensor:
+    """`input` with its dimensions in the order `dims`: a view."""
+
+def squeeze(input: Tensor, dim: _int | Sequence[_int] | None = None) -> Tensor:
+    """`input` without its dimensions of size 1 (those among `dim`, if given): a view."""
+
+def unsqueeze(input: Tensor, dim: _int) -> Tensor:
+    """`input` with a dimension of size 1 inserted at `dim`: a view."""
+
+@overload
+def expand(input: Tensor, size: Sequence[_int]) -> Tensor:
+    """`input` with dimensions of size 1 repeated to `size` (-1: unchanged) without copying: a view."""
+
+@overload
+def expand(input: Tensor, *size: _int) -> Tensor:
+    """`input` with dimensions of size 1 repeated to `size` (-1: unchanged) without copying: a view."""
+
+def contiguous(input: Tensor) -> Tensor:
+    """`input` itself if it is C-contiguous, else a contiguous copy."""
+
+def clone(input: Tensor) -> Tensor:
+    """A copy, through which gradients flow."""
+
+def cat(tensors: Sequence[Tensor], dim: _int = 0, *, out: Tensor | None = None) -> Tensor:
+    """The tensors joined along an existing dimension; one-dimensional empty ones are skipped."""
+
+def narrow(input: Tensor, dim: _int, start: _int, length: _int) -> Tensor:
+    """The elements `start` to `start + length - 1` along `dim`: a view."""
+
+def stack(tensors: Sequence[Tensor], dim: _int = 0, *, out: Tensor | None = None) -> Tensor:
+    """Tensors of one shape joined along a new dimension."""
+
 def add(input: Tensor, other: Tensor | _float, *, alpha: _float = 1, out: Tensor | None = None) -> Tensor:
     """`input + alpha * other`, elementwise with broadcasting and type promotion."""
 
@@ -461,65 +520,6 @@ def erf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 def relu(input: Tensor) -> Tensor:
     """`max(input, 0)`; NaN stays NaN, the derivative at 0 is 0."""
-
-@overload
-def reshape(input: Tensor, shape: Sequence[_int]) -> Tensor:
-    """The same elements in another shape: a view where strides allow it, else a copy. One size may be -1."""
-
-@overload
-def reshape(input: Tensor, *shape: _int) -> Tensor:
-    """The same elements in another shape: a view where strides allow it, else a copy. One size may be -1."""
-
-@overload
-def view(input: Tensor, shape: Sequence[_int]) -> Tensor:
-    """A view of the same elements in another shape; RuntimeError if that would need a copy."""
-
-@overload
-def view(input: Tensor, *shape: _int) -> Tensor:
-    """A view of the same elements in another shape; RuntimeError if that would need a copy."""
-
-def transpose(input: Tensor, dim0: _int, dim1: _int) -> Tensor:
-    """`input` with two dimensions swapped: a view."""
-
-def t(input: Tensor) -> Tensor:
-    """The transpose of a tensor of at most two dimensions: a view."""
-
-@overload
-def permute(input: Tensor, dims: Sequence[_int]) -> Tensor:
-    """`input` with its dimensions in the order `dims`: a view."""
-
-@overload
-def permute(input: Tensor, *dims: _int) -> Tensor:
-    """`input` with its dimensions in the order `dims`: a view."""
-
-def squeeze(input: Tensor, dim: _int | Sequence[_int] | None = None) -> Tensor:
-    """`input` without its dimensions of size 1 (those among `dim`, if given): a view."""
-
-def unsqueeze(input: Tensor, dim: _int) -> Tensor:
-    """`input` with a dimension of size 1 inserted at `dim`: a view."""
-
-@overload
-def expand(input: Tensor, size: Sequence[_int]) -> Tensor:
-    """`input` with dimensions of size 1 repeated to `size` (-1: unchanged) without copying: a view."""
-
-@overload
-def expand(input: Tensor, *size: _int) -> Tensor:
-    """`input` with dimensions of size 1 repeated to `size` (-1: unchanged) without copying: a view."""
-
-def contiguous(input: Tensor) -> Tensor:
-    """`input` itself if it is C-contiguous, else a contiguous copy."""
-
-def clone(input: Tensor) -> Tensor:
-    """A copy, through which gradients flow."""
-
-def cat(tensors: Sequence[Tensor], dim: _int = 0, *, out: Tensor | None = None) -> Tensor:
-    """The tensors joined along an existing dimension; one-dimensional empty ones are skipped."""
-
-def narrow(input: Tensor, dim: _int, start: _int, length: _int) -> Tensor:
-    """The elements `start` to `start + length - 1` along `dim`: a view."""
-
-def stack(tensors: Sequence[Tensor], dim: _int = 0, *, out: Tensor | None = None) -> Tensor:
-    """Tensors of one shape joined along a new dimension."""
 
 def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""

@@ -10,7 +10,9 @@ from .. import dtypes
 from ..backends import backend_of
 from ..ops.convert import to_copy
 from . import engine
+from .batching import for_each
 from .edges import GradientEdge, tensor_of
+from .grad_mode import mode
 from .hooks import not_ours
 from .tape import tell, wants_grad, wrap
 from .variable import Variable
@@ -64,6 +66,22 @@ def _seeds(outputs: Sequence[Variable], grads: Sequence[Any], create_graph: bool
     return roots
 
 
+def _check_batched(outputs: Sequence[Variable], grads: Sequence[Any]) -> None:
+    """RuntimeError unless gradients are there, and are batches of gradients of the outputs."""
+    if all(g is None for g in grads):
+        raise RuntimeError("grad(): is_grads_batched=True takes grad_outputs, with a batch in their first dimension")
+    for i, (out, g) in enumerate(zip(outputs, grads)):
+        if isinstance(g, Variable) and (g._array.ndim == 0 or g._array.shape[1:] != out._array.shape):
+            raise RuntimeError(
+                "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch "
+                "dimension. The sizes of the remaining dimensions are expected to match the shape of corresponding "
+                f"output, but a mismatch was detected: grad_output[{i}] has a shape of "
+                f"gradcore.Size({list(g._array.shape)}) and output[{i}] has a shape of "
+                f"gradcore.Size({list(out._array.shape)}). If you only want some tensors in `grad_output` to be "
+                "considered batched, consider using vmap."
+            )
+
+
 def backward(
     tensors: Tensors,
     grad_tensors: Any = None,
@@ -77,6 +95,11 @@ def backward(
     pass, for higher derivatives; `retain_graph` (default: `create_graph`) keeps the graph for another pass. Tensors may
     be given as their `graph.GradientEdge`.
     """
+    if mode.levels:
+        raise RuntimeError(
+            "backward() called inside a functorch transform. This is not supported, please use functorch.grad or "
+            "functorch.vjp instead or call backward() outside of functorch transforms."
+        )
     outputs = _sequence(tensors)
     grads = (None,) * len(outputs) if grad_tensors is None else _sequence(grad_tensors)
     if create_graph:
@@ -112,9 +135,13 @@ def grad(
     retain_graph: bool | None = None,
     create_graph: bool = False,
     allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple[Any, ...]:
     """The gradients of `outputs` with respect to `inputs`, as tensors; no `.grad` is touched.
+
+    With `is_grads_batched` the first dimension of each of `grad_outputs` runs over a batch of gradients, and so does
+    that of the results: one pass, by `vmap`, does for all of them.
 
     >>> import gradcore as torch
     >>> x = torch.tensor(3.0, requires_grad=True)
@@ -134,6 +161,10 @@ def grad(
         _check_input(t)
         if not wants_grad(t):
             raise RuntimeError("One of the differentiated Tensors does not require grad")
+    if is_grads_batched:
+        _check_batched(outs, grads)
+        once = (retain_graph, create_graph, allow_unused, False, materialize_grads)
+        return tuple(for_each(lambda *each: grad(outs, ins, each, *once), *grads))
     found = engine.run(
         _seeds(outs, grads, create_graph),
         retain_graph=create_graph if retain_graph is None else retain_graph,

@@ -7,10 +7,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..backends import backend_of
-from ..ops.shape import stack, view
+from ..ops.shape import cat, permute, stack, view
 from .api import grad
+from .batching import for_each
 from .tape import node_of, wants_grad, wrap
+from .tracer import lifted
 
 _LEAF = "a leaf Variable that requires grad is being used in an in-place operation."
 
@@ -20,11 +24,26 @@ def variable_of(t: Any, connected: bool) -> Any:
 
     Being another, it is told apart from `t` where the function uses that too, as a closure.
     """
+    t = lifted(t)
     if not (connected and wants_grad(t)):
-        return t.detach().requires_grad_()
+        return leaf_of(t)
     out = view(t, shape=t._array.shape)
     # To whoever gets it this is a leaf: to change it in place would change the history of `t`.
     out._base, out._chain, out._severed = None, (), _LEAF
+    return out
+
+
+def without_history(t: Any) -> Any:
+    """The same values and memory; unlike `detach`, it leaves the history of what a tracer wraps."""
+    out = wrap(t._array)
+    out._counter = t.counter()
+    return out
+
+
+def leaf_of(t: Any) -> Any:
+    """A leaf that requires grad, with the values and memory of `t`."""
+    out = without_history(lifted(t))
+    out._set_requires_grad(True, "only Tensors of floating point dtype can require gradients")
     return out
 
 
@@ -87,6 +106,39 @@ def jacobian_by_rows(output: Any, inputs: Sequence[Any], create_graph: bool) -> 
     return [stacked([row[k] for row in found], output, input) for k, input in enumerate(inputs)]
 
 
+def batched_rows(output: Any, inputs: Sequence[Any], create_graph: bool, chunk_size: int | None = None) -> list[Any]:
+    """For each of `inputs`, its gradients for all elements of `output`, of shape `(output.numel(), *input.shape)`; None
+    stands for zeros. One backward pass, by `vmap`, does for `chunk_size` elements."""
+    array = output._array
+    count = array.size
+    if not wants_grad(output) or not count:
+        return [None] * len(inputs)
+    chunk = count if chunk_size is None else chunk_size
+    parts = []
+    for start in range(0, count, chunk):
+        units = np.eye(min(chunk, count - start), count, start).reshape(-1, *array.shape).astype(array.dtype)
+        parts.append(
+            for_each(
+                lambda unit: gradients((output,), inputs, (unit,), create_graph=create_graph, retain_graph=True),
+                wrap(backend_of(array).from_host(units)),
+            )
+        )
+    return [None if found[0] is None else found[0] if len(parts) == 1 else cat(*found, dim=0) for found in zip(*parts)]
+
+
+def jacobian(output: Any, inputs: Sequence[Any], create_graph: bool, chunk_size: int | None = None) -> list[Any]:
+    """As `jacobian_by_rows`, with many rows at once."""
+    found = batched_rows(output, inputs, create_graph, chunk_size)
+    return [
+        stacked([], output, t) if block is None else block.reshape((*output._array.shape, *t._array.shape))
+        for block, t in zip(found, inputs)
+    ]
+
+
+def _by_columns(block: Any) -> Any:
+    return permute(block, dims=(*range(1, block._array.ndim), 0))
+
+
 class Tangents:
     """The linear map from tangents of `inputs` to tangents of `outputs`, by two backward passes.
 
@@ -97,7 +149,7 @@ class Tangents:
 
     def __init__(self, outputs: Sequence[Any], inputs: Sequence[Any]):
         self.outputs, self.inputs = outputs, inputs
-        self.seeds = [filled_like(out).requires_grad_() for out in outputs if wants_grad(out)]
+        self.seeds = [leaf_of(filled_like(out)) for out in outputs if wants_grad(out)]
         seeds = iter(self.seeds)
         each = [next(seeds) if wants_grad(out) else None for out in outputs]
         self.transposed = gradients(outputs, inputs, each, create_graph=True)
@@ -108,14 +160,16 @@ class Tangents:
         return self._aligned(found)
 
     def jacobians(self, create_graph: bool) -> list[list[Any]]:
-        """For each output, the Jacobian with respect to each input: two passes for each element of the inputs."""
+        """For each output, the Jacobian with respect to each input: two passes for all elements of an input at once."""
         columns = [
-            [self._aligned(row) for row in rows(t, self.seeds, create_graph)] if t is not None else []
+            self._aligned([None] * len(self.seeds) if t is None else batched_rows(t, self.seeds, create_graph))
             for t in self.transposed
         ]
         return [
             [
-                stacked([column[i] for column in found], output, input, dim=-1)
+                stacked([], output, input, dim=-1)
+                if found[i] is None
+                else _by_columns(found[i]).reshape((*output._array.shape, *input._array.shape))
                 for found, input in zip(columns, self.inputs)
             ]
             for i, output in enumerate(self.outputs)

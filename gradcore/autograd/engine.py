@@ -18,11 +18,13 @@ from ..backends.cpu.backend import LARGE
 from ..ops.broadcast import broadcastable, sum_to
 from ..ops.convert import to_copy
 from ..ops.shape import clone, view
-from .grad_mode import mode
+from . import tape
+from .grad_mode import mode, recording
 from .hooks import apply_hooks, run_posthooks, run_prehooks, run_tensor_hooks
 from .lines import written
 from .saved import FREED, saved_tensor, unpacked
 from .tape import edge_of, tell, type_name, wrap
+from .tracer import Tracer
 from .variable import Edge, Moment, Node, Variable, bump, last_change
 
 _accumulate = threading.Lock()
@@ -140,6 +142,7 @@ def _propagate(
     following: Node | None = None
     carried: Any = None
     plain = targets is None and not create_graph and anomaly is None
+    in_place = not create_graph and not tape._watchers  # (Tracers are added to arrays out of place.)
     summed = sums.get
     while True:
         if following is None or (heap and heap[0][0] < following.sequence):
@@ -187,10 +190,10 @@ def _propagate(
                 continue
             total = summed(edge)
             if total is not None:
-                if create_graph:
-                    sums[edge] = total + r
-                else:
+                if in_place:
                     total += r
+                else:
+                    sums[edge] = _sum(total, r)
             elif edge is following:
                 carried = _sum(carried, r)
             elif edge in grads:
@@ -250,7 +253,11 @@ def _differentiated(node: Node, g: Any, retain_graph: bool, create_graph: bool) 
         saved = unpacked(node)
     if create_graph:
         results = _recorded(node, g, saved)
-    elif node.attrs is None and plan.direct is not None and node.shape and g.size < LARGE:
+    elif plan.op.composite is not None and mode.levels and any(isinstance(x, Tracer) for x in (g, *saved)):
+        # The rule is a kernel, which takes nothing but arrays.
+        with recording(True):
+            results = _through_composite(node, (wrap(g),), _saved_tensors(node, saved), create_graph=False)
+    elif node.attrs is None and plan.direct is not None and node.shape and g.size < LARGE and not tape._watchers:
         # The short way back. (NumPy makes scalars of zero-dimensional arrays: those take the longer way.)
         results = plan.direct(g, *saved)
     else:
@@ -309,7 +316,7 @@ def _arrive(grads: dict[Any, Any], heap: list[Any], edge: Any, index: int, g: An
 
 def _sum(a: Any, b: Any) -> Any:
     """`a + b` of two arrays or two tensors; of zero-dimensional NumPy arrays too it is an array."""
-    if a.ndim or isinstance(a, Variable):
+    if a.ndim or isinstance(a, (Variable, Tracer)) or isinstance(b, Tracer):
         return a + b
     total = a.copy()
     total += b
@@ -355,16 +362,19 @@ def _fit(g: Any, shape: tuple[int, ...], dtype: Any, node: Node, position: int) 
 
 def _recorded(node: Node, g: Any, values: Sequence[Any]) -> Sequence[Any]:
     """The gradients as tensors with a history of their own."""
-    plan = node.plan
-    saved = [v if node.counters[k] is None else saved_tensor(node, k, v) for k, v in enumerate(values)]
+    plan, saved = node.plan, _saved_tensors(node, values)
     gs = _filled(node, g) if node.outputs is not None else (g,)
-    composite = plan.op.composite
-    if composite is not None:
-        return _through_composite(node, composite, gs, saved)
+    if plan.op.composite is not None:
+        return _through_composite(node, gs, saved, create_graph=True)
     return plan.backward(gs, saved, node.attrs, node.meta)
 
 
-def _through_composite(node: Node, composite: Any, gs: Sequence[Any], saved: Sequence[Any]) -> Sequence[Any]:
+def _saved_tensors(node: Node, values: Sequence[Any]) -> list[Any]:
+    """What a node keeps, as tensors with their history; numbers as they are."""
+    return [v if node.counters[k] is None else saved_tensor(node, k, v) for k, v in enumerate(values)]
+
+
+def _through_composite(node: Node, gs: Sequence[Any], saved: Sequence[Any], create_graph: bool) -> Sequence[Any]:
     """Differentiate the definition in plain ops instead of the kernel."""
     op: Any = node.plan.op
     values = dict(zip([op.inputs[p] for p in node.plan.inputs], saved))
@@ -374,9 +384,10 @@ def _through_composite(node: Node, composite: Any, gs: Sequence[Any], saved: Seq
         value = values[name] if name in values else _placeholder(node, i, backend_of(gs[0]._array))
         # A view, which is nothing else's input: one input may be made from another, or be given twice.
         values[name] = view(value, shape=value.shape)
-    result = composite(**{**op.defaults, **values, **(node.attrs or {})})
+    result = op.composite(**{**op.defaults, **values, **(node.attrs or {})})
     targets = [values[op.inputs[i]] for i in wanted]
-    found = run([(result, gs[0])], retain_graph=True, create_graph=True, inputs=targets, accumulate=False)
+    g = gs[0] if create_graph else gs[0]._array
+    found = run([(result, g)], retain_graph=True, create_graph=create_graph, inputs=targets, accumulate=False)
     assert found is not None
     out: list[Any] = [None] * len(node.edges)
     for i, value in zip(wanted, found):

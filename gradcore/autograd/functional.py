@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .derivatives import Tangents, filled_like, gradients, jacobian_by_rows, rows, stacked, variable_of
+from .derivatives import jacobian as at_once
 from .grad_mode import enable_grad
 from .tape import wants_grad
 from .variable import Variable
@@ -287,7 +288,8 @@ def jacobian(
         inputs: a tensor or a tuple of tensors.
         create_graph: record the computation, so that the result can be differentiated.
         strict: RuntimeError, instead of zeros, if an output is independent of an input.
-        vectorize: no effect on the result: there is one pass for each row (or column) either way.
+        vectorize: compute all rows by one backward pass, with `vmap`: faster, for more memory. The forward-mode
+            strategy does so in any case.
         strategy: `"reverse-mode"`, one backward pass for each element of the outputs, or `"forward-mode"`, two for each
             element of the inputs: for functions with more outputs than inputs.
 
@@ -325,7 +327,8 @@ def jacobian(
         elif strict:
             blocks = [_strict_rows(i, out, ins, create_graph) for i, out in enumerate(outputs)]
         else:
-            blocks = [jacobian_by_rows(out, ins, create_graph) for out in outputs]
+            rule = at_once if vectorize else jacobian_by_rows
+            blocks = [rule(out, ins, create_graph) for out in outputs]
     return _matrix(blocks, several_out, several_in, create_graph)
 
 

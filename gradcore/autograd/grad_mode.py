@@ -19,6 +19,10 @@ class _Mode(threading.local):
     enabled = True
     # Whether what is made now are inference tensors.
     inference = False
+    # The transforms that run, outermost first, whose tensors stand for more than they are (see `tracer`); and, for
+    # each, whether operations on what is below it are recorded.
+    levels: tuple[Any, ...] = ()
+    below: tuple[bool, ...] = ()
     # While gradients are checked: complaints about gradients that had to be converted to their tensor's dtype.
     converted: list[str] | None = None
     # The innermost backward pass that is running.
@@ -38,20 +42,41 @@ def is_grad_enabled() -> bool:
     return mode.enabled
 
 
+def _set(value: bool) -> None:
+    """What the user asks for holds for everything that runs."""
+    value = value and not mode.inference
+    mode.enabled, mode.below = value, (value,) * len(mode.below)
+
+
+class recording:
+    """Set the mode of the uppermost tape alone: what is below the running transforms is recorded as it was."""
+
+    __slots__ = ("_before", "_value")
+
+    def __init__(self, value: bool) -> None:
+        self._value = value
+
+    def __enter__(self) -> None:
+        self._before, mode.enabled = mode.enabled, self._value
+
+    def __exit__(self, *exc: object) -> None:
+        mode.enabled = self._before
+
+
 class _GradMode:
     """A context manager and decorator that sets the mode on entry and restores it on exit."""
 
     _value: bool
 
     def __init__(self) -> None:
-        self._previous: list[bool] = []
+        self._previous: list[tuple[bool, tuple[bool, ...]]] = []
 
     def __enter__(self) -> None:
-        self._previous.append(mode.enabled)
-        mode.enabled = self._value and not mode.inference
+        self._previous.append((mode.enabled, mode.below))
+        _set(self._value)
 
     def __exit__(self, *exc: object) -> None:
-        mode.enabled = self._previous.pop()
+        mode.enabled, mode.below = self._previous.pop()
 
     def _fresh(self) -> _GradMode:
         return type(self)()
@@ -135,16 +160,16 @@ class set_grad_enabled(_GradMode):
     def __init__(self, mode_: bool):
         super().__init__()
         self._value = bool(mode_)
-        self._before = mode.enabled
-        mode.enabled = self._value and not mode.inference
+        self._before = mode.enabled, mode.below
+        _set(self._value)
 
     def __enter__(self) -> None:
         self._previous.append(self._before)
-        mode.enabled = self._value and not mode.inference
+        _set(self._value)
 
     def _fresh(self) -> _GradMode:
         return set_grad_enabled(self._value)
 
     def __call__(self, function: F) -> F:
-        mode.enabled = self._before
+        mode.enabled, mode.below = self._before
         return super().__call__(function)

@@ -8,11 +8,13 @@ from typing import Any
 
 from .. import dtypes
 from ..backends import Array, backend_of, is_array
-from ..ops.arithmetic import mul
+from ..ops.arithmetic import mul, where
 from ..ops.convert import to_copy
-from ..ops.core import Attrs, MixedDevices, Op, array_op
+from ..ops.core import Attrs, MixedDevices, Op, array_of, array_op
+from ..ops.shape import clone, each_batched, with_rank
 from .grad_mode import mode
-from .tape import apply, edge_of, node_of, record, recorded, scalars_moved, tell, tell_changing, wants_grad
+from .tape import apply, edge_of, needs_at, node_of, record, recorded, scalars_moved, tell, tell_changing, wants_grad
+from .tracer import Level, Tracer, interpreted, level_of, operands_of
 from .variable import Node, Variable, bump, next_sequence
 
 
@@ -67,6 +69,19 @@ def copy_values(input: Array, value: Array) -> Array:
 
 def _copy_value(g: Any, input_device: Any, value_device: Any) -> Any:
     return g if input_device == value_device else to_copy(g, device=value_device)
+
+
+@copy_values.batching
+def _copy_values_batch(inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int) -> Any:
+    (target,) = each_batched(inputs[:1], shapes[:1], batched[:1], size)
+    return copy_values(target, with_rank(inputs[1], shapes[1], len(shapes[0]), size) if batched[1] else inputs[1])
+
+
+@zero_view.batching
+def _zero_view_batch(grad: Any, grad_shape: Any, chain: Any) -> Any:
+    backend = backend_of(array_of(grad))
+    kept = zero_view(backend.full(grad_shape, 1, dtypes.bool_.numpy), chain=chain)
+    return where(kept, grad, 0)
 
 
 copy_values.derivative(input=lambda g: mul(g, 0), value=_copy_value)
@@ -132,36 +147,53 @@ def check_dtype(op: str, target: Array, result: Array) -> None:
         )
 
 
-def apply_inplace(op: Op, inputs: Sequence[Any], attrs: Attrs, write: Callable[[Array], None] | None = None) -> Any:
+def _result_at(level: Level, op: Op, inputs: Sequence[Any], arrays: Sequence[Any], attrs: Attrs) -> Any:
+    """What to write to the first of `inputs`, which hold tracers of `level`."""
+    if op is copy_values:
+        return arrays[1]
+    # It is computed below, where what the change will overwrite may be kept, too.
+    target = inputs[0]
+    apart = [clone(a) if isinstance(t, Variable) and target.shares_memory(t) else a for t, a in zip(inputs, arrays)]
+    return interpreted(level, op, apart, attrs)
+
+
+def apply_inplace(op: Op, inputs: Sequence[Any], attrs: Attrs, write: Callable[..., None] | None = None) -> Any:
     """Run `op` and put its result in the place of its first input, which is returned.
 
-    `write(array)` makes the change itself, for ops that touch only part of it. If anything is wrong the tensor stays as
-    it was.
+    `write(*arrays)` makes the change itself, for ops that touch only part of the first of them. If anything is wrong
+    the tensor stays as it was.
     """
     target: Variable = inputs[0]
     check_target(target)
     arrays = [t._array if isinstance(t, Variable) else t for t in inputs]
     needs = tuple([isinstance(t, Variable) and wants_grad(t) for t in inputs])
+    level = level_of(arrays, attrs) if mode.levels else None
+    if level is not None:
+        if not (isinstance(target._array, Tracer) and target._array.level is level):
+            raise level.inplace_error(op.name + "_", arrays, attrs)
+        needs = tuple(needs_at(level, arrays, needs))
+        arrays = operands_of(level, inputs)
     wanted = mode.enabled and True in needs and target._array.dtype.kind in "fV"
     if wanted and target._one_of_several:
         raise RuntimeError(_ONE_OF_SEVERAL.format(*_made_by(target)))
     result = None
     if write is None:
         try:
-            result = op.run(arrays, attrs)
+            result = op.run(arrays, attrs) if level is None else _result_at(level, op, inputs, arrays, attrs)
         except MixedDevices:
             moved = scalars_moved(op, inputs)
             if moved is None or moved[0] is not target:
                 raise
             return apply_inplace(op, moved, attrs)
-        check_result(op.name + "_", target._array, result)
+        if op is not copy_values:  # (which converts and broadcasts)
+            check_result(op.name + "_", target._array, result)
     tell_changing(target)
     node = None
     if wanted:
         plan = op.plan(needs, op.plan_key(arrays, attrs))
         # What the change will overwrite is kept as a copy.
         kept = {
-            i: backend_of(arrays[i]).copy(arrays[i])
+            i: clone(arrays[i])
             for i in plan.inputs
             if isinstance(inputs[i], Variable) and target.shares_memory(inputs[i])
         }
@@ -169,7 +201,7 @@ def apply_inplace(op: Op, inputs: Sequence[Any], attrs: Attrs, write: Callable[[
     if write is None:
         target._array[...] = result
     else:
-        write(target._array)
+        write(*arrays)
     counter = target.counter()
     bump(counter)
     if node is not None:

@@ -17,6 +17,7 @@ from ..ops.convert import to_copy
 from ..ops.core import Attrs, MixedDevices, Op, Plan
 from ..ops.elementwise import Elementwise
 from .grad_mode import mode
+from .tracer import Level, Tracer, interpreted, level_of, operands_of, through_composite
 from .variable import Edge, Node, Variable, bare, describe, next_sequence, spec_of
 
 # Makes the nodes. While lines are traced another function stands here, so that nobody has to ask whether they are.
@@ -222,13 +223,21 @@ def apply(op: Op, inputs: Sequence[Any], attrs: Attrs) -> Any:
         else:
             arrays.append(t.item() if isinstance(t, np.generic) else t)
             needs.append(False)
-    try:
-        out = op.run(arrays, attrs)
-    except MixedDevices:
-        moved = scalars_moved(op, inputs)
-        if moved is None:
-            raise
-        return apply(op, moved, attrs)
+    level = level_of(arrays, attrs) if _watchers else None
+    if level is not None:
+        arrays, needs = operands_of(level, inputs), needs_at(level, arrays, needs)
+        if op.composite is not None and True in needs and mode.enabled:
+            # Its backward is a kernel: what is recorded are the ops it is defined by.
+            return through_composite(op, inputs, attrs)
+        out = interpreted(level, op, arrays, attrs)
+    else:
+        try:
+            out = op.run(arrays, attrs)
+        except MixedDevices:
+            moved = scalars_moved(op, inputs)
+            if moved is None:
+                raise
+            return apply(op, moved, attrs)
     results = (out,)
     if out.__class__ is tuple:
         if op.composite is None:
@@ -250,6 +259,11 @@ def apply(op: Op, inputs: Sequence[Any], attrs: Attrs) -> Any:
     if _watchers:
         tell(op, inputs, attrs, (tensor,))
     return tensor
+
+
+def needs_at(level: Level, arrays: Sequence[Any], needs: Sequence[bool]) -> list[bool]:
+    """Which operands want a gradient at `level`: the others are recorded below it, where they belong."""
+    return [need and isinstance(a, Tracer) and a.level is level for a, need in zip(arrays, needs)]
 
 
 def _several(
@@ -327,6 +341,8 @@ MADE_IN_INFERENCE_MODE = (
 
 def _shares(a: Array, b: Array) -> bool:
     """Whether `a`, made from `b` by a reshape or the like, is a view of it."""
+    if isinstance(a, Tracer):
+        return a.shares_memory(b)
     return a is b or (a.base is not None and (a.base is b or a.base is b.base))
 
 

@@ -8,6 +8,7 @@ tensor(12.)
 
 from .modules import functional_call, stack_module_state
 from .transforms import grad, grad_and_value, hessian, jacfwd, jacrev, jvp, linearize, vjp
+from .vmap import vmap
 
 __all__ = [
     "functional_call",
@@ -20,4 +21,5 @@ __all__ = [
     "linearize",
     "stack_module_state",
     "vjp",
+    "vmap",
 ]

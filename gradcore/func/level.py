@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..autograd.derivatives import variable_of
+from ..autograd.derivatives import variable_of, without_history
 from ..autograd.grad_mode import is_grad_enabled
 from ..autograd.tape import edge_of, wants_grad
 from ..autograd.variable import Node, Variable, next_sequence
@@ -88,4 +88,4 @@ class Level:
         return tree_map(self._released, tree)
 
     def _released(self, x: Any) -> Any:
-        return x if not isinstance(x, Tensor) or self.leads_out(x) else x.detach()
+        return x if not isinstance(x, Tensor) or self.leads_out(x) else without_history(x)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import dtypes
-from ..autograd.derivatives import Tangents, filled_like, gradients, jacobian_by_rows, with_history_of
-from ..autograd.grad_mode import enable_grad, is_grad_enabled
+from ..autograd.derivatives import Tangents, filled_like, gradients, jacobian, jacobian_by_rows, with_history_of
+from ..autograd.grad_mode import is_grad_enabled, recording
 from ..autograd.tape import wants_grad
 from ..autograd.variable import Variable
 from ..utils._pytree import Structure, flatten, unflatten
@@ -95,7 +95,7 @@ class _Run:
         primals = self.level.variables(_selected(args, argnums))
         self.primals: list[Any]
         self.primals, self.primals_structure = flatten(primals)
-        with self.level, enable_grad():
+        with self.level, recording(True):
             result = func(*_replaced(args, primals, argnums), **(kwargs or {}))
         self.output, aux = _split(result, has_aux, api)
         self.aux = (self.level.released(aux),) if has_aux else ()  # as the end of a tuple of results
@@ -118,7 +118,7 @@ class _Run:
 
     def tangents(self) -> Tangents:
         """The map from tangents of the primals to those of the outputs."""
-        with enable_grad():
+        with recording(True):
             made = Tangents(self.outputs, self.primals)
         self.level.own(made.seeds)
         return made
@@ -345,12 +345,12 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
 def jacrev(
     func: Callable[..., Any], argnums: ArgNums = 0, *, has_aux: bool = False, chunk_size: int | None = None
 ) -> Callable[..., Any]:
-    """A function that returns the Jacobian of `func`, by one backward pass for each element of its output.
+    """A function that returns the Jacobian of `func`, by a backward pass for all elements of an output at once.
 
     Args:
         func: returns tensors, nested in any way; with `has_aux`, those and anything else, as a tuple.
         argnums: as for `grad_and_value`.
-        chunk_size: how many rows to compute at once, at most; no effect, as each has its own pass.
+        chunk_size: how many rows to compute at once, at most; None: all, for the most speed and memory.
 
     Returns:
         A function of the positional arguments of `func`. It returns the structure of the output in which each tensor is
@@ -369,7 +369,11 @@ def jacrev(
     def transformed(*args: Any) -> Any:
         _positions(argnums, len(args))  # None, which stands for all arguments elsewhere, is refused
         run = _pullback(func, args, argnums, has_aux)
-        blocks = [jacobian_by_rows(out, run.primals, run.level.leads_out(out)) for out in run.outputs]
+        # (One row alone is a plain backward pass.)
+        if chunk_size == 1:
+            blocks = [jacobian_by_rows(out, run.primals, run.level.leads_out(out)) for out in run.outputs]
+        else:
+            blocks = [jacobian(out, run.primals, run.level.leads_out(out), chunk_size) for out in run.outputs]
         matrix = run.matrix(blocks)
         return (matrix, *run.aux) if has_aux else matrix
 
@@ -379,7 +383,7 @@ def jacrev(
 def jacfwd(
     func: Callable[..., Any], argnums: ArgNums | None = 0, has_aux: bool = False, *, randomness: str = "error"
 ) -> Callable[..., Any]:
-    """A function that returns the Jacobian of `func`, by one product with a tangent for each element of the input.
+    """A function that returns the Jacobian of `func`, by products with all unit tangents at once.
 
     For functions with more outputs than inputs; arguments and results as for `jacrev`, and `argnums` None stands for
     all arguments. The products are those of `linearize`. `randomness` has no effect: `func` runs once.

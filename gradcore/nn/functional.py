@@ -7,6 +7,8 @@ import warnings
 from typing import Any
 
 from .. import dtypes
+from ..autograd.batching import check_random_in_place, for_each_member
+from ..autograd.grad_mode import mode
 from ..autograd.inplace import apply_inplace
 from ..autograd.tape import apply
 from ..ops import functions, linalg, losses, rows
@@ -101,6 +103,11 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
         return input
     if p == 1:
         return input.mul_(0) if inplace else input * 0
+    if mode.levels:
+        if inplace:
+            check_random_in_place(input)
+        else:
+            input = for_each_member(input)
     seed, offset = default_generator.draw()
     run = apply_inplace if inplace else apply
     return run(functions.dropout, (input,), {"p": float(p), "seed": seed, "offset": offset})
@@ -243,7 +250,7 @@ def nll_loss(
     check_reduction(reduction)
     scores, index = _class_rows(input, target, weight)
     attrs = {"reduction": reduction, "ignore_index": ignore_index}
-    loss = apply(losses.nll_loss, (scores, index, weight), attrs)[0]
+    loss = apply(losses.nll_loss, (scores, index, weight), attrs)
     return loss.reshape(target.shape) if reduction == "none" else loss
 
 

@@ -28,4 +28,5 @@ def _back(g: Any, input_dtype: Any, input_device: Any) -> Any:
     return to_copy(g, dtype=dtypes.from_numpy(input_dtype), device=input_device)
 
 
+to_copy.batching(lambda input, attrs: to_copy(input, **attrs))
 to_copy.derivative(input=_back)

@@ -23,6 +23,23 @@ GradName = str | Callable[[Any], str]
 REGISTRY: dict[str, Op] = {}
 
 
+class BatchRule:
+    """A rule of `Op.batching`, called with what it names."""
+
+    __slots__ = ("names", "rule")
+
+    def __init__(self, rule: Callable[..., Any]):
+        self.rule = rule
+        self.names = tuple(inspect.signature(rule).parameters)
+
+    def __call__(self, op: Op, inputs: Sequence[Any], attrs: Attrs, **known: Any) -> Any:
+        known = {**op.defaults, **attrs, "op": op, "inputs": inputs, "attrs": attrs, **known}
+        if not op.variadic:
+            known.update(zip(op.inputs, inputs))
+            known.update({f"{n}_shape": shape for n, shape in zip(op.inputs, known["shapes"])})
+        return self.rule(**{n: known[n] for n in self.names})
+
+
 class Plan:
     """How to differentiate one op for one pattern of wanted gradients: what to keep, and what to do with it.
 
@@ -67,6 +84,8 @@ class Op:
     composite: Callable[..., Any] | None = None
     # Whether the derivative wants zeros, not None, for results that no gradient arrived at.
     fill_grads = True
+    # How it runs on batches (see `batching`).
+    batch_rule: BatchRule | None = None
     # The class of the tape's node, as PyTorch names it, or a function of the node where PyTorch has several.
     grad_name: GradName
 
@@ -88,13 +107,25 @@ class Op:
 
     def __call__(self, *inputs: Any, **attrs: Any) -> Any:
         for value in inputs:
-            if not is_array(value) and hasattr(value, "__gradcore_op__"):
+            if hasattr(value, "__gradcore_op__"):
                 return value.__gradcore_op__(self, inputs, attrs)
         return self.run(inputs, attrs)
 
     def run(self, inputs: Sequence[Any], attrs: Attrs) -> Any:
         """The result for arrays (and numbers): an array, or a tuple of arrays."""
         raise NotImplementedError
+
+    def batching(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Set how the op runs on batches, in op calls (a decorator).
+
+        The rule gets the inputs with the batch in front, where they are batched, and returns the results so. What it
+        needs it names in its parameters: an input or an attribute; `inputs`, the list, and `attrs`, all of them;
+        `batched`, which of the inputs are; `NAME_shape`, an input's without the batch, and `shapes`, all of them;
+        `size`, that of the batch; `randomness`; `op`; for ops with an index key, `batched_key`, which of its entries
+        are. It may return NotImplemented: then the op's composite is run instead.
+        """
+        self.batch_rule = BatchRule(rule)
+        return rule
 
     def traced(self, inputs: Sequence[Any], attrs: Attrs) -> Scalar:
         """What the op is within the expression of an elementwise op that is being traced."""
@@ -321,6 +352,11 @@ def array_op(
 def array_of(value: Any) -> Array:
     """The array of a Tensor; an array is returned as it is."""
     return getattr(value, "_array", value)
+
+
+def concrete(array: Any) -> Array:
+    """The array itself, or the one at the bottom of what stands for one: for checks of values, whatever their shape."""
+    return getattr(array, "concrete", array)
 
 
 def register(op: Any) -> Any:

@@ -15,7 +15,9 @@ from ..backends import Array, Number, backend_of, cpu, is_array
 from ..expr import Primitive, Program, trace
 from ..expr.graph import Scalar, as_scalar, input_names, make_const, make_input, make_node, substitute
 from ..expr.numpy_emit import compile_numpy
-from .core import Attrs, Op, Plan, one_backend, register
+from .convert import to_copy
+from .core import Attrs, BatchRule, Op, Plan, array_of, one_backend, register
+from .shape import with_rank
 
 _CATEGORIES = ("bool", "integer", "floating point")
 _numbers = itertools.count()
@@ -187,6 +189,23 @@ class Elementwise(Op):
             found = self._types[program, signature, constants, default] = (compute, outs)
         return found
 
+    # -- batches
+    @staticmethod
+    def _batch(
+        op: Elementwise,
+        inputs: Sequence[Any],
+        shapes: Sequence[Any],
+        batched: Sequence[bool],
+        attrs: Attrs,
+        size: int,
+    ) -> Any:
+        """The members' dimensions aligned, and the op itself."""
+        rank = len(common_shape(op.name, [s for s in shapes if s is not None]))
+        values = promoted_as_members(inputs, shapes, batched)
+        return op(*(with_rank(x, s, rank, size) if b else x for x, s, b in zip(values, shapes, batched)), **attrs)
+
+    batch_rule = BatchRule(_batch)
+
     # -- derivative
     def plan_key(self, inputs: Sequence[Any], attrs: Attrs) -> Any:
         key, values = self.split(inputs, attrs)
@@ -297,18 +316,32 @@ def promoted_type(signature: Sequence[tuple[Any, bool | None]]) -> dtypes.dtype:
     return dtypes.result_type(groups.get(True), groups.get(False), groups.get(None))
 
 
+def promoted_as_members(inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool]) -> list[Any]:
+    """The inputs, converted where a batch of zero-dimensional tensors would be promoted as its members are not."""
+    values = list(inputs)
+    if not any(b and not s for s, b in zip(shapes, batched)) or not any(shapes):
+        return values
+    kinds = [(v.__class__, None) if s is None else (array_of(v).dtype, bool(s)) for v, s in zip(values, shapes)]
+    wanted = promoted_type([kind for kind in kinds if kind[0] is not type(None)])
+    for i, (kind, dims) in enumerate(kinds):
+        if batched[i] and not dims:
+            own = dtypes.from_numpy(kind)
+            if own.category == wanted.category and own is not wanted:
+                values[i] = to_copy(values[i], dtype=wanted)
+    return values
+
+
 def broadcast_shape(op: str, values: Sequence[Any]) -> tuple[int, ...]:
     """The common shape of the array operands; RuntimeError, worded as PyTorch's, if there is none."""
-    shape: tuple[int, ...] | None = None
-    for value in values:
-        if not is_array(value):
+    return common_shape(op, [value.shape for value in values if is_array(value)])
+
+
+def common_shape(op: str, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The shape that all of `shapes` broadcast to."""
+    shape = shapes[0]
+    for other in shapes[1:]:
+        if shape == other:
             continue
-        if shape is None:
-            shape = value.shape
-            continue
-        if shape == value.shape:
-            continue
-        other: tuple[int, ...] = value.shape
         n = max(len(shape), len(other))
         a, b = (1,) * (n - len(shape)) + shape, (1,) * (n - len(other)) + other
         for dim in reversed(range(n)):
@@ -318,7 +351,6 @@ def broadcast_shape(op: str, values: Sequence[Any]) -> tuple[int, ...]:
                     f"at non-singleton dimension {dim} (shapes {list(shape)} and {list(other)})"
                 )
         shape = tuple(y if x == 1 else x for x, y in zip(a, b))
-    assert shape is not None
     return shape
 
 

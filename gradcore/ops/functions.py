@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+from ..backends import backend_of
 from ..expr import Scalar, call
+from .arithmetic import mul, ne, where
+from .core import array_of
 from .elementwise import elementwise
 
 
@@ -187,3 +191,15 @@ def dropout(input: Scalar, *, p: float, seed: int, offset: int) -> Scalar:
     keeping a mask.
     """
     return call("where", call("uniform", seed, offset) < p, 0, input * (1 / (1 - p)))
+
+
+@dropout.batching
+def _dropout_batch(
+    inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], attrs: dict[str, Any], randomness: str
+) -> Any:
+    x = inputs[0]
+    if randomness == "different":
+        return dropout(x, **attrs)
+    array = array_of(x)
+    kept = dropout(backend_of(array).full(shapes[0], 1, array.dtype), **attrs)
+    return where(ne(kept, 0), mul(x, 1 / (1 - attrs["p"])), 0)

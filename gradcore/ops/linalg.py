@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import dtypes
 from ..backends import Array, backend_of
 from .arithmetic import add, mul
-from .core import array_op, one_backend
-from .shape import squeeze, transpose, unsqueeze
+from .core import array_of, array_op, one_backend
+from .shape import Shape, squeeze, transpose, unsqueeze, with_rank
 
 
 def _check(op: str, a: Array, b: Array, names: tuple[str, str] = ("input", "other")) -> None:
@@ -23,8 +24,8 @@ def _check(op: str, a: Array, b: Array, names: tuple[str, str] = ("input", "othe
         )
 
 
-def _shapes(a: Array, b: Array) -> str:
-    return "x".join(map(str, a.shape)) + " and " + "x".join(map(str, b.shape))
+def _shapes(a: Shape, b: Shape) -> str:
+    return "x".join(map(str, a)) + " and " + "x".join(map(str, b))
 
 
 def transposed(x: Any) -> Any:
@@ -59,17 +60,46 @@ def _product_name(node: Any) -> str:
 def matmul(input: Array, other: Array) -> Array:
     """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
     _check("matmul", input, other)
-    if input.ndim == 0 or other.ndim == 0:
-        raise RuntimeError(
-            f"matmul(): both arguments to matmul need to be at least 1D, but they are {input.ndim}D and {other.ndim}D"
-        )
-    inner = other.shape[-2] if other.ndim > 1 else other.shape[0]
-    if input.shape[-1] != inner:
-        raise RuntimeError(f"matmul(): mat1 and mat2 shapes cannot be multiplied ({_shapes(input, other)})")
+    _check_matmul(input.shape, other.shape)
     try:
         return backend_of(input).matmul(input, other)
     except ValueError as error:
-        raise RuntimeError(f"matmul(): batch dimensions of {_shapes(input, other)} do not broadcast: {error}") from None
+        raise RuntimeError(
+            f"matmul(): batch dimensions of {_shapes(input.shape, other.shape)} do not broadcast: {error}"
+        ) from None
+
+
+def _check_matmul(a: Shape, b: Shape) -> None:
+    if not a or not b:
+        raise RuntimeError(
+            f"matmul(): both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D"
+        )
+    if a[-1] != (b[-2] if len(b) > 1 else b[0]):
+        raise RuntimeError(f"matmul(): mat1 and mat2 shapes cannot be multiplied ({_shapes(a, b)})")
+
+
+@matmul.batching
+def _matmul_batch(
+    input: Any, other: Any, input_shape: Any, other_shape: Any, batched: Sequence[bool], size: int
+) -> Any:
+    _check_matmul(input_shape, other_shape)
+    n, m = len(input_shape), len(other_shape)
+    if not batched[1] and m <= 2:
+        return matmul(input, other)  # the members' rows are rows of one matrix
+    if not batched[0] and n == m == 1:
+        return matmul(other, input)
+    if not batched[0] and n == 2 and m == 1:
+        return matmul(other, transposed(input))
+    rank = max(n, m, 2)
+    rows = input if n > 1 else unsqueeze(input, dim=-2)
+    columns = other if m > 1 else unsqueeze(other, dim=-1)
+    if batched[0]:
+        rows = with_rank(rows, rows.shape[1:], rank, size)
+    if batched[1]:
+        columns = with_rank(columns, columns.shape[1:], rank, size)
+    product = matmul(rows, columns)
+    product = product if n > 1 else squeeze(product, dim=-2)
+    return product if m > 1 else squeeze(product, dim=-1)
 
 
 matmul.derivative(input=_matmul_input, other=_matmul_other)
@@ -79,13 +109,28 @@ matmul.derivative(input=_matmul_input, other=_matmul_other)
 def mm(input: Array, mat2: Array) -> Array:
     """The product of two matrices (n, k) and (k, m): (n, m)."""
     _check("mm", input, mat2, ("self", "mat2"))
-    if input.ndim != 2 or mat2.ndim != 2:
-        raise RuntimeError(f"mm(): self must be a matrix and mat2 must be a matrix, got {input.ndim}D and {mat2.ndim}D")
-    if input.shape[1] != mat2.shape[0]:
-        raise RuntimeError(f"mm(): mat1 and mat2 shapes cannot be multiplied ({_shapes(input, mat2)})")
+    _check_mm(input.shape, mat2.shape)
     return backend_of(input).matmul(input, mat2)
 
 
+def _check_mm(a: Shape, b: Shape) -> None:
+    if len(a) != 2 or len(b) != 2:
+        raise RuntimeError(f"mm(): self must be a matrix and mat2 must be a matrix, got {len(a)}D and {len(b)}D")
+    if a[1] != b[0]:
+        raise RuntimeError(f"mm(): mat1 and mat2 shapes cannot be multiplied ({_shapes(a, b)})")
+
+
+def _as_matmul(check: Callable[[Shape, Shape], None]) -> Callable[..., Any]:
+    """The batch rule of a product that is `matmul` for some shapes."""
+
+    def rule(inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int) -> Any:
+        check(*shapes)
+        return _matmul_batch(*inputs, *shapes, batched, size)
+
+    return rule
+
+
+mm.batching(_as_matmul(_check_mm))
 mm.derivative(input=lambda g, mat2: mm(g, transposed(mat2)), mat2=lambda g, input: mm(transposed(input), g))
 
 
@@ -93,15 +138,19 @@ mm.derivative(input=lambda g, mat2: mm(g, transposed(mat2)), mat2=lambda g, inpu
 def bmm(input: Array, mat2: Array) -> Array:
     """The products of a batch of matrices (b, n, k) and (b, k, m): (b, n, m)."""
     _check("bmm", input, mat2, ("self", "mat2"))
-    for name, x in (("self", input), ("mat2", mat2)):
-        if x.ndim != 3:
-            raise RuntimeError(f"bmm(): batch1 and batch2 must be 3D tensors, but {name} is {x.ndim}D")
-    if input.shape[0] != mat2.shape[0] or input.shape[2] != mat2.shape[1]:
-        expected = [input.shape[0], input.shape[2], mat2.shape[2]]
-        raise RuntimeError(f"bmm(): Expected size for mat2 to be: {expected}, but got: {list(mat2.shape)}")
+    _check_bmm(input.shape, mat2.shape)
     return backend_of(input).matmul(input, mat2)
 
 
+def _check_bmm(a: Shape, b: Shape) -> None:
+    for name, shape in (("self", a), ("mat2", b)):
+        if len(shape) != 3:
+            raise RuntimeError(f"bmm(): batch1 and batch2 must be 3D tensors, but {name} is {len(shape)}D")
+    if a[0] != b[0] or a[2] != b[1]:
+        raise RuntimeError(f"bmm(): Expected size for mat2 to be: {[a[0], a[2], b[2]]}, but got: {list(b)}")
+
+
+bmm.batching(_as_matmul(_check_bmm))
 bmm.derivative(input=lambda g, mat2: bmm(g, transposed(mat2)), mat2=lambda g, input: bmm(transposed(input), g))
 
 
@@ -109,22 +158,32 @@ bmm.derivative(input=lambda g, mat2: bmm(g, transposed(mat2)), mat2=lambda g, in
 def dot(input: Array, tensor: Array) -> Array:
     """The inner product of two vectors of equal length."""
     _check("dot", input, tensor, ("self", "tensor"))
-    if input.ndim != 1 or tensor.ndim != 1:
-        raise RuntimeError(f"dot(): 1D tensors expected, but got {input.ndim}D and {tensor.ndim}D tensors")
-    if input.shape != tensor.shape:
-        raise RuntimeError(
-            f"dot(): inconsistent tensor size, expected tensor [{input.shape[0]}] and src [{tensor.shape[0]}] to have "
-            f"the same number of elements, but got {input.shape[0]} and {tensor.shape[0]} elements respectively"
-        )
+    _check_dot(input.shape, tensor.shape)
     return backend_of(input).matmul(input, tensor)
 
 
+def _check_dot(a: Shape, b: Shape) -> None:
+    if len(a) != 1 or len(b) != 1:
+        raise RuntimeError(f"dot(): 1D tensors expected, but got {len(a)}D and {len(b)}D tensors")
+    if a != b:
+        raise RuntimeError(
+            f"dot(): inconsistent tensor size, expected tensor [{a[0]}] and src [{b[0]}] to have the same number of "
+            f"elements, but got {a[0]} and {b[0]} elements respectively"
+        )
+
+
+dot.batching(_as_matmul(_check_dot))
 dot.derivative(input=lambda g, tensor: mul(g, tensor), tensor=lambda g, input: mul(g, input))
 
 
 @array_op(method=False, grad_name="AddmmBackward0")
 def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     """`input @ weight.T + bias` for input (..., in), weight (out, in) and bias (out,): (..., out)."""
+    _check_linear(input, weight, bias)
+    return backend_of(input).linear(input, weight, bias)
+
+
+def _check_linear(input: Array, weight: Array, bias: Array | None) -> None:
     _check("linear", input, weight, ("input", "weight"))
     if weight.ndim != 2 or input.ndim == 0 or input.shape[-1] != weight.shape[1]:
         if weight.ndim == 2 and input.ndim == 2:
@@ -141,7 +200,12 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
                 f"linear(): expected bias of shape [{weight.shape[0]}], got {list(bias.shape)} for weight "
                 f"{list(weight.shape)}"
             )
-    return backend_of(input).linear(input, weight, bias)
+
+
+@linear.batching
+def _linear_batch(inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool]) -> Any:
+    # The members' rows are rows of one matrix, if they share the weight.
+    return NotImplemented if any(batched[1:]) or not shapes[0] else linear(*inputs)
 
 
 @linear.joint_derivative
@@ -152,5 +216,6 @@ def _linear_rule(g: Array, input: Array, weight: Array, needs: tuple[bool, ...])
 
 @linear.composite_of
 def _linear_composite(input: Any, weight: Any, bias: Any = None) -> Any:
+    _check_linear(array_of(input), array_of(weight), array_of(bias))
     product = matmul(input, transposed(weight))
     return product if bias is None else add(product, bias)

@@ -11,8 +11,10 @@ from ..backends import Array, Reduction
 from ..expr import Scalar, call, trace
 from .arithmetic import div, mul, ne, neg, where
 from .core import ArrayOp, array_op, one_backend
-from .elementwise import Elementwise, broadcast_shape, elementwise, promoted_type
-from .reductions import _MEAN, index_gather, index_scatter, reduce_array
+from .elementwise import Elementwise, broadcast_shape, common_shape, elementwise, promoted_type
+from .reductions import _MEAN, index_gather, index_scatter, mean, reduce_array
+from .reductions import sum as sum_op
+from .rows import negative_log_likelihood
 from .shape import expand, unsqueeze
 
 
@@ -49,6 +51,14 @@ class ExpressionLoss:
                 g = div(g, math.prod(shape)) if math.prod(shape) else g
             plan = elements.plan(needs, elements.plan_key(values, {}))
             return plan.backward((g,), [values[i] for i in plan.inputs], {}, None)
+
+        @self.reduced.batching
+        def batch(inputs: Any, shapes: Any, batched: Any, size: int, reduction: str) -> Any:
+            each = elements.batch_rule(elements, inputs, {}, shapes=shapes, batched=batched, size=size)
+            dims = tuple(range(1, 1 + len(common_shape(name, shapes))))
+            if not dims:
+                return each
+            return sum_op(each, dim=dims) if reduction == "sum" else mean(each, dim=dims)
 
     def __call__(self, input: Any, target: Any, reduction: str) -> Any:
         if reduction == "none":
@@ -113,19 +123,26 @@ def nll_loss(
     return (div(loss, total) if reduction == "mean" else loss), w, total
 
 
-nll_loss.fill_grads = False
-
-
 @nll_loss.joint_derivative
 def _nll_rule(
-    gs: Any, input_shape: Any, target: Any, result1: Any, result2: Any, reduction: str, ignore_index: int
+    g: Any,
+    input_shape: Any,
+    target: Any,
+    weight: Any,  # the composite wants it
+    result1: Any,
+    result2: Any,
+    reduction: str,
+    ignore_index: int,
 ) -> Any:
-    if gs[0] is None:  # the weights depend on no input
-        return None, None, None
     rows, classes = input_shape
-    g = div(gs[0], result2) if reduction == "mean" else gs[0]
+    g = div(g, result2) if reduction == "mean" else g
     keep = ne(target, ignore_index)
     # Where all are ignored, the mean divides by 0.
     row = where(keep, neg(mul(expand(g, size=(rows,)), result1)), 0)
     column = unsqueeze(where(keep, target, 0), dim=1)
     return index_scatter(unsqueeze(row, dim=1), column, size=classes, dim=1), None, None
+
+
+@nll_loss.composite_of
+def _nll_composite(input: Any, target: Any, weight: Any, reduction: str, ignore_index: int) -> Any:
+    return negative_log_likelihood("nll_loss", input, target, weight, reduction, ignore_index, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -101,6 +102,13 @@ def layer_norm(
     Returns the result, and each row's mean and `1 / sqrt(variance + eps)` in the dtype computed in.
     """
     backend = one_backend("layer_norm", (input, weight, bias), ("input", "weight", "bias"))
+    _check_layer_norm(input, weight, bias, normalized_shape)
+    _check_mixed(input, (weight, bias))
+    out, mu, rstd = _normalize(backend, input, normalized_shape, weight, bias, eps, True)
+    return out, mu, rstd
+
+
+def _check_layer_norm(input: Array, weight: Array | None, bias: Array | None, normalized_shape: Shape) -> None:
     _check(normalized_shape, (("weight", weight), ("bias", bias)))
     if input.shape[-len(normalized_shape) :] != normalized_shape:
         sizes = ", ".join(map(str, normalized_shape))
@@ -109,9 +117,16 @@ def layer_norm(
             f"size{list(input.shape)}"
         )
     _check_dtype("LayerNormKernelImpl", input)
-    _check_mixed(input, (weight, bias))
-    out, mu, rstd = _normalize(backend, input, normalized_shape, weight, bias, eps, True)
-    return out, mu, rstd
+
+
+@layer_norm.batching
+def _layer_norm_batch(
+    inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], attrs: dict[str, Any]
+) -> Any:
+    # The members' rows are rows of one matrix, if they share the parameters.
+    shape = attrs["normalized_shape"]
+    own = not any(batched[1:]) and shape and shapes[0][-len(shape) :] == shape
+    return layer_norm(*inputs, **attrs) if own else NotImplemented
 
 
 @layer_norm.joint_derivative
@@ -131,6 +146,7 @@ def _layer_norm_rule(
 @layer_norm.composite_of
 def _layer_norm_composite(input: Any, weight: Any, normalized_shape: Shape, eps: float, bias: Any = None) -> Any:
     # (No derivative depends on the bias: one that wants no gradient was not kept.)
+    _check_layer_norm(array_of(input), array_of(weight), array_of(bias), normalized_shape)
     x = _widened(input)
     return _scaled(sub(x, _mean(x, normalized_shape)), weight, bias, normalized_shape, eps, input)
 
@@ -142,6 +158,12 @@ def rms_norm(input: Array, weight: Array | None, normalized_shape: Shape, eps: f
     Returns the result, and each row's `1 / sqrt(mean(x^2) + eps)` in the dtype computed in.
     """
     backend = one_backend("rms_norm", (input, weight), ("input", "weight"))
+    _check_rms_norm(input, weight, normalized_shape)
+    out, _, rstd = _normalize(backend, input, normalized_shape, weight, None, eps, False)
+    return out, rstd
+
+
+def _check_rms_norm(input: Array, weight: Array | None, normalized_shape: Shape) -> None:
     _check(normalized_shape, (("weight", weight),))
     ndim = len(normalized_shape)
     if input.ndim < ndim:
@@ -153,8 +175,15 @@ def rms_norm(input: Array, weight: Array | None, normalized_shape: Shape, eps: f
             f"size{list(input.shape)}"
         )
     _check_dtype("rms_norm", input)
-    out, _, rstd = _normalize(backend, input, normalized_shape, weight, None, eps, False)
-    return out, rstd
+
+
+@rms_norm.batching
+def _rms_norm_batch(
+    inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], attrs: dict[str, Any]
+) -> Any:
+    shape = attrs["normalized_shape"]
+    own = not batched[1] and shape and shapes[0][-len(shape) :] == shape
+    return rms_norm(*inputs, **attrs) if own else NotImplemented
 
 
 @rms_norm.joint_derivative
@@ -166,6 +195,7 @@ def _rms_norm_rule(
 
 @rms_norm.composite_of
 def _rms_norm_composite(input: Any, weight: Any, normalized_shape: Shape, eps: float) -> Any:
+    _check_rms_norm(array_of(input), array_of(weight), normalized_shape)
     return _scaled(_widened(input), weight, None, normalized_shape, eps, input)
 
 

@@ -17,7 +17,7 @@ from .arithmetic import pow as pow_op
 from .core import array_op
 from .dims import Dims, kept_shape, wrap_dim, wrap_dims
 from .elementwise import elementwise
-from .shape import Shape, reshape
+from .shape import Shape, each_batched, expand, reshape
 
 _identity = trace(lambda x: x)
 _MEAN = trace(lambda acc, count: acc / count)
@@ -69,6 +69,24 @@ def holds(reduction: str, x: Array) -> bool:
     return builtins.bool(backend_of(x).to_host(found))
 
 
+def along(op: Any, input: Any, input_shape: Shape, attrs: dict[str, Any], size: int) -> Any:
+    """The batch rule of an op along dimensions `dim`, which of None or () are all of them."""
+    n = len(input_shape)
+    dim = attrs.get("dim", op.defaults.get("dim"))
+    if not n:  # a dimension to work along, and none left of it
+        wrap_dims(dim, 0)
+        attrs = {**attrs, "dim": 1}
+        if "keepdim" in op.parameters:
+            attrs["keepdim"] = False
+        out = op(reshape(input, shape=(size, 1)), **attrs)
+        return (
+            tuple([reshape(x, shape=(size,)) for x in out]) if isinstance(out, tuple) else reshape(out, shape=(size,))
+        )
+    if isinstance(dim, int):
+        return op(input, **{**attrs, "dim": wrap_dim(dim, n) + 1})
+    return op(input, **{**attrs, "dim": tuple([d + 1 for d in wrap_dims(dim, n)])})
+
+
 @array_op(public=False)
 def spread(grad: Array, shape: Shape, dim: Dims, keepdim: bool) -> Array:
     """The gradient of a reduced tensor, broadcast to the `shape` before the reduction (a view)."""
@@ -76,6 +94,13 @@ def spread(grad: Array, shape: Shape, dim: Dims, keepdim: bool) -> Array:
     if not keepdim and grad.ndim not in (0, len(shape)):
         grad = grad.reshape(kept_shape(shape, wrap_dims(dim, len(shape))))
     return backend_of(grad).broadcast(grad, shape)
+
+
+@spread.batching
+def _spread_batch(grad: Any, grad_shape: Shape, shape: Shape, dim: Dims, keepdim: bool, size: int) -> Any:
+    if not keepdim and len(grad_shape) not in (0, len(shape)):
+        grad_shape = kept_shape(shape, wrap_dims(dim, len(shape)))
+    return expand(reshape(grad, shape=(size, *(1,) * (len(shape) - len(grad_shape)), *grad_shape)), size=(size, *shape))
 
 
 def _float_out(op: str, x: Array, dtype: dtypes.dtype | None) -> Any:
@@ -105,6 +130,7 @@ def sum(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: dtypes.
     return reduce_array("sum", input, dim, keepdim, dtype=_integers_widen(input, dtype))
 
 
+sum.batching(along)
 spread.derivative(grad=lambda g, dim, keepdim: sum(g, dim=dim, keepdim=keepdim))
 sum.derivative(input=lambda g, input_shape, dim, keepdim: spread(g, shape=input_shape, dim=dim, keepdim=keepdim))
 
@@ -113,6 +139,9 @@ sum.derivative(input=lambda g, input_shape, dim, keepdim: spread(g, shape=input_
 def mean(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Array:
     """The mean over `dim`."""
     return reduce_array("mean", input, dim, keepdim, dtype=_float_out("mean", input, dtype))
+
+
+mean.batching(along)
 
 
 def _count(shape: Any, dim: Dims) -> int:
@@ -133,6 +162,9 @@ mean.derivative(
 def prod_dim(input: Array, dim: Dims, keepdim: bool, dtype: dtypes.dtype | None) -> Array:
     """The product over `dim`."""
     return reduce_array("prod", input, dim, keepdim, dtype=_integers_widen(input, dtype))
+
+
+prod_dim.batching(along)
 
 
 @elementwise(name="prod_backward", method=False)
@@ -189,6 +221,9 @@ def var_dim(input: Array, dim: Dims, correction: float, keepdim: bool) -> Array:
     return reduce_array("var", input, dim, keepdim, average, dtype=dtype, correction=correction)
 
 
+var_dim.batching(along)
+
+
 def _var_rule(g: Any, input: Any, input_shape: Any, dim: Dims, correction: float, keepdim: bool) -> Any:
     scale = _var_scale(input_shape, dim, correction)
     return var_backward(
@@ -205,6 +240,8 @@ def std_dim(input: Array, dim: Dims, correction: float, keepdim: bool) -> Array:
     variance = var_dim.function(input, dim, correction, keepdim)
     return backend_of(input).elementwise(_SQRT, (variance,), variance.dtype, (variance.dtype,), variance.shape)[0]
 
+
+std_dim.batching(along)
 
 _SQRT = trace(lambda x: call("sqrt", x))
 
@@ -264,6 +301,8 @@ def extreme_rule(g: Any, input: Any, result: Any, input_shape: Any, dim: Dims, k
     return mul(share, taken)
 
 
+amax.batching(along)
+amin.batching(along)
 amax.derivative(input=extreme_rule)
 amin.derivative(input=extreme_rule)
 
@@ -276,6 +315,12 @@ def _full(name: str, of: Any, grad_name: str) -> Any:
     reduce_all.__doc__ = f"The {'largest' if name == 'max' else 'smallest'} element; equal ones share the gradient."
     op = array_op(reduce_all, name=f"{name}_all", grad_name=grad_name, public=False)
     op.derivative(input=lambda g, input, result, input_shape: extreme_rule(g, input, result, input_shape, None, False))
+
+    @op.batching
+    def batch(input: Any, input_shape: Shape, size: int) -> Any:
+        check_extreme(name, input_shape, None)
+        return along(of, input, input_shape, {"dim": ()}, size)
+
     return op
 
 
@@ -310,6 +355,14 @@ def index_gather(input: Array, index: Array, dim: int) -> Array:
     return backend_of(input).xp.take_along_axis(input, index, dim)
 
 
+index_scatter.batching(
+    lambda inputs, shapes, batched, size, dim, attrs: index_scatter(
+        *each_batched(inputs, shapes, batched, size), size=attrs["size"], dim=dim + 1
+    )
+)
+index_gather.batching(
+    lambda inputs, shapes, batched, size, dim: index_gather(*each_batched(inputs, shapes, batched, size), dim=dim + 1)
+)
 index_scatter.derivative(grad=lambda g, index, dim: index_gather(g, index, dim=dim))
 index_gather.derivative(
     input=lambda g, index, input_shape, dim: index_scatter(g, index, size=input_shape[dim], dim=dim)
@@ -330,6 +383,7 @@ def _with_index(name: str, grad_name: str) -> Any:
         return values, index
 
     op = array_op(extreme, name=f"{name}_dim", grad_name=grad_name, public=False)
+    op.batching(along)
     op.derivative(
         input=lambda gs, result1, input_shape, dim, keepdim: _at_index(gs[0], result1, input_shape, dim, keepdim)
     )
@@ -355,7 +409,17 @@ def _arg(name: str) -> Any:
 
     which = "largest" if name == "max" else "smallest"
     position.__doc__ = f"The position of the first {which} element, along `dim` or (None) in the flattened tensor."
-    return array_op(position, name=f"arg{name}")
+    op = array_op(position, name=f"arg{name}")
+
+    @op.batching
+    def batch(input: Any, input_shape: Shape, dim: int | None, keepdim: bool, size: int) -> Any:
+        if dim is not None:
+            return along(op, input, input_shape, {"dim": dim, "keepdim": keepdim}, size)
+        check_extreme(f"arg{name}", input_shape, None)
+        index = op(reshape(input, shape=(size, -1)), dim=1)
+        return reshape(index, shape=(size, *(1,) * len(input_shape))) if keepdim else index
+
+    return op
 
 
 argmax, argmin = _arg("max"), _arg("min")
@@ -378,6 +442,10 @@ def all(input: Array, dim: Dims = None, keepdim: bool = False) -> Array:
     return reduce_array("all", input, dim, keepdim, dtype=_truth(input))
 
 
+any.batching(along)
+all.batching(along)
+
+
 @array_op(name="norm_dim", grad_name="LinalgVectorNormBackward0", public=False)
 def norm_dim(input: Array, p: float, dim: Dims, keepdim: bool) -> Array:
     """The p-norm over `dim`: `sum(abs(x) ** p) ** (1 / p)`."""
@@ -390,6 +458,9 @@ def norm_dim(input: Array, p: float, dim: Dims, keepdim: bool) -> Array:
     if named:
         return reduce_array(named, input, dim, keepdim, dtype=dtype)
     return reduce_array("norm_p", input, dim, keepdim, p, dtype=dtype, p=p)
+
+
+norm_dim.batching(along)
 
 
 @elementwise(name="over_or_zero", method=False)

@@ -7,11 +7,12 @@ from typing import Any
 from .. import dtypes
 from ..backends import Array, backend_of
 from .arithmetic import div, eq, mul, ne, neg, sub, where
-from .core import array_of, array_op, one_backend
+from .core import array_of, array_op, concrete, one_backend
 from .dims import wrap_dim
 from .functions import exp
+from .reductions import along
 from .reductions import sum as sum_op
-from .shape import unsqueeze
+from .shape import each_batched, squeeze, unsqueeze
 
 
 def _as_rows(x: Array, dim: int) -> Array:
@@ -55,12 +56,27 @@ def log_softmax(input: Array, dim: int) -> Array:
     return _softmax(input, dim, True)
 
 
+softmax.batching(along)
+log_softmax.batching(along)
+
+
 @array_op(public=False)
 def softmax_backward(grad: Array, output: Array, dim: int, log: bool) -> Array:
     """The gradient of softmax's (or log-softmax's) input from the gradient and the value of its output."""
     axis = wrap_dim(dim, grad.ndim)
     rows = backend_of(grad).softmax_backward(_as_rows(grad, axis), _as_rows(output, axis), log, output.dtype)
     return _from_rows(rows, grad.shape, axis)
+
+
+@softmax_backward.batching
+def _softmax_backward_batch(inputs: Any, shapes: Any, batched: Any, size: int, dim: int, log: bool) -> Any:
+    n = len(shapes[0])
+    if not n:
+        inputs = [unsqueeze(x, dim=-1) for x in inputs]
+        shapes, dim = ((1,), (1,)), 0
+    values = each_batched(inputs, shapes, batched, size)
+    out = softmax_backward(*values, dim=wrap_dim(dim, n) + 1, log=log)
+    return out if n else squeeze(out, dim=1)
 
 
 softmax.derivative(input=lambda g, result, dim: softmax_backward(g, result, dim=dim, log=False))
@@ -121,11 +137,22 @@ def _cross_entropy_rule(
 def _cross_entropy_composite(
     input: Any, target: Any, weight: Any, reduction: str, ignore_index: int, label_smoothing: float
 ) -> Any:
-    classes = input.shape[1]
-    positions = backend_of(array_of(target)).xp.arange(classes)
-    keep = ne(target, ignore_index)
-    chosen = eq(unsqueeze(target, dim=1), positions)
     logp = log_softmax(input, dim=1)
+    return negative_log_likelihood("cross_entropy", logp, target, weight, reduction, ignore_index, label_smoothing)
+
+
+def negative_log_likelihood(
+    op: str, logp: Any, target: Any, weight: Any, reduction: str, ignore_index: int, label_smoothing: float
+) -> Any:
+    """The loss of `cross_entropy` from the logarithms of the probabilities, in plain ops."""
+    classes = logp.shape[1]
+    backend, labels = backend_of(array_of(target)), concrete(array_of(target))
+    xp = backend.xp
+    # A negative target is an error, not a position from the end: moved to where the check does not accept it.
+    moved = xp.where(labels < 0, labels - classes, labels)
+    backend.check_index(op, xp.where(labels == ignore_index, 0, moved), classes, 1)
+    keep = ne(target, ignore_index)
+    chosen = eq(unsqueeze(target, dim=1), xp.arange(classes))
     weighted = logp if weight is None else mul(logp, weight)
     loss = mul(sum_op(where(chosen, weighted, 0), dim=1), label_smoothing - 1)
     if label_smoothing:

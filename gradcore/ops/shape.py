@@ -43,6 +43,23 @@ def reshape(input: Array, shape: Shape) -> Array:
     return input.reshape(infer_shape("reshape", shape, input.size))
 
 
+reshape.batching(
+    lambda input, input_shape, shape, size: reshape(
+        input, shape=(size, *infer_shape("reshape", shape, prod(input_shape)))
+    )
+)
+
+
+def with_rank(x: Any, shape: Shape, rank: int, size: int) -> Any:
+    """A batch of tensors of `shape` as one of tensors of `rank`, with leading dimensions of size 1."""
+    return x if len(shape) == rank else reshape(x, shape=(size, *(1,) * (rank - len(shape)), *shape))
+
+
+def each_batched(inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int) -> list[Any]:
+    """The inputs, each with the batch in front: expanded, where one is the same for all members."""
+    return [x if b else expand(x, size=(size, *s)) for x, s, b in zip(inputs, shapes, batched)]
+
+
 reshape.derivative(input=lambda g, input_shape: reshape(g, shape=input_shape))
 
 
@@ -59,6 +76,9 @@ def view(input: Array, shape: Shape) -> Array:
     return result
 
 
+view.batching(
+    lambda input, input_shape, shape, size: view(input, shape=(size, *infer_shape("view", shape, prod(input_shape))))
+)
 view.derivative(input=lambda g, input_shape: reshape(g, shape=input_shape))
 
 
@@ -69,15 +89,32 @@ def transpose(input: Array, dim0: int, dim1: int) -> Array:
     return input.swapaxes(a, b) if input.ndim else input[...]
 
 
+@transpose.batching
+def _transpose_batch(input: Any, input_shape: Shape, dim0: int, dim1: int) -> Any:
+    n = len(input_shape)
+    a, b = wrap_dim(dim0, n), wrap_dim(dim1, n)
+    return transpose(input, dim0=a + 1, dim1=b + 1) if n else view(input, shape=input.shape)
+
+
 transpose.derivative(input=lambda g, dim0, dim1: transpose(g, dim0=dim0, dim1=dim1))
 
 
 @array_op(view=True)
 def t(input: Array) -> Array:
     """The transpose of a tensor of at most two dimensions: a view."""
-    if input.ndim > 2:
-        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
+    _check_t(input.shape)
     return input.transpose()
+
+
+def _check_t(shape: Shape) -> None:
+    if len(shape) > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {len(shape)}D")
+
+
+@t.batching
+def _t_batch(input: Any, input_shape: Shape) -> Any:
+    _check_t(input_shape)
+    return transpose(input, dim0=-2, dim1=-1) if len(input_shape) == 2 else view(input, shape=input.shape)
 
 
 t.derivative(input=lambda g: t(g))
@@ -86,15 +123,24 @@ t.derivative(input=lambda g: t(g))
 @array_op(view=True, varargs="dims")
 def permute(input: Array, dims: Sequence[int]) -> Array:
     """`input` with its dimensions in the order `dims`: a view."""
-    if len(dims) != input.ndim:
+    return input.transpose(_order(dims, input.ndim))
+
+
+def _order(dims: Sequence[int], ndim: int) -> list[int]:
+    if len(dims) != ndim:
         raise RuntimeError(
             "permute(): number of dimensions in the tensor input does not match the length of the desired ordering of "
-            f"dimensions i.e. input.dim() = {input.ndim} is not equal to len(dims) = {len(dims)}"
+            f"dimensions i.e. input.dim() = {ndim} is not equal to len(dims) = {len(dims)}"
         )
-    wrapped = [wrap_dim(d, input.ndim) for d in dims]
+    wrapped = [wrap_dim(d, ndim) for d in dims]
     if len(set(wrapped)) != len(wrapped):
         raise RuntimeError("permute(): duplicate dims are not allowed.")
-    return input.transpose(wrapped)
+    return wrapped
+
+
+permute.batching(
+    lambda input, input_shape, dims: permute(input, dims=(0, *(d + 1 for d in _order(dims, len(input_shape)))))
+)
 
 
 def _inverse(dims: Sequence[int]) -> list[int]:
@@ -118,6 +164,13 @@ def _several(dim: Any) -> int:
     return 0 if dim is None else 1 if isinstance(dim, int) else 2
 
 
+@squeeze.batching
+def _squeeze_batch(input: Any, input_shape: Shape, dim: int | Sequence[int] | None) -> Any:
+    n = len(input_shape)
+    dims = range(n) if dim is None else [wrap_dim(d, n) for d in ((dim,) if isinstance(dim, int) else dim)]
+    return squeeze(input, dim=[d + 1 for d in dims if n])
+
+
 squeeze.derivative(input=lambda g, input_shape: reshape(g, shape=input_shape))
 
 
@@ -128,22 +181,28 @@ def unsqueeze(input: Array, dim: int) -> Array:
     return input.reshape(input.shape[:position] + (1,) + input.shape[position:])
 
 
+unsqueeze.batching(lambda input, input_shape, dim: unsqueeze(input, dim=wrap_dim(dim, len(input_shape) + 1) + 1))
 unsqueeze.derivative(input=lambda g, input_shape: reshape(g, shape=input_shape))
 
 
 @array_op(view=True, varargs="size")
 def expand(input: Array, size: Shape) -> Array:
     """`input` with dimensions of size 1 repeated to `size` (-1: unchanged) without copying: a view."""
+    return backend_of(input).broadcast(input, _expanded(input.shape, size))
+
+
+def _expanded(shape: Shape, size: Shape) -> tuple[int, ...]:
+    """The shape that `expand` to `size` gives."""
     size = tuple(map(index, size))
-    extra = len(size) - input.ndim
+    extra = len(size) - len(shape)
     if extra < 0:
         raise RuntimeError(
             f"expand(): the number of sizes provided ({len(size)}) must be greater or equal to the number of "
-            f"dimensions in the tensor ({input.ndim})"
+            f"dimensions in the tensor ({len(shape)})"
         )
     target = []
     for i, n in enumerate(size):
-        old = input.shape[i - extra] if i >= extra else None
+        old = shape[i - extra] if i >= extra else None
         if n == -1:
             if old is None:
                 raise RuntimeError(
@@ -153,10 +212,18 @@ def expand(input: Array, size: Shape) -> Array:
         elif old is not None and old != n and old != 1:
             raise RuntimeError(
                 f"The expanded size of the tensor ({n}) must match the existing size ({old}) at non-singleton "
-                f"dimension {i}.  Target sizes: {list(size)}.  Tensor sizes: {list(input.shape)}"
+                f"dimension {i}.  Target sizes: {list(size)}.  Tensor sizes: {list(shape)}"
             )
         target.append(n)
-    return backend_of(input).broadcast(input, tuple(target))
+    return tuple(target)
+
+
+# (Not `size`: that is the name of an attribute here.)
+@expand.batching
+def _expand_batch(inputs: Sequence[Any], shapes: Sequence[Shape], attrs: dict[str, Any]) -> Any:
+    batch = inputs[0].shape[0]
+    target = _expanded(shapes[0], attrs["size"])
+    return expand(with_rank(inputs[0], shapes[0], len(target), batch), size=(batch, *target))
 
 
 # The engine sums a gradient down to the shape of what was broadcast.
@@ -170,6 +237,7 @@ def contiguous(input: Array) -> Array:
 
 
 contiguous.view = None
+contiguous.batching(lambda input: contiguous(input))
 contiguous.derivative(input=lambda g: g)
 
 
@@ -179,6 +247,7 @@ def clone(input: Array) -> Array:
     return backend_of(input).copy(input)
 
 
+clone.batching(lambda input: clone(input))
 clone.derivative(input=lambda g: g)
 
 
@@ -212,6 +281,15 @@ def _common_dtype(arrays: Sequence[Array]) -> Any:
     return promoted_type([(x.dtype, True) for x in arrays]).numpy
 
 
+@cat.batching
+def _cat_batch(inputs: Sequence[Any], shapes: Sequence[Shape], batched: Sequence[bool], size: int, dim: int) -> Any:
+    kept = [i for i, shape in enumerate(shapes) if tuple(shape) != (0,)] or [0]
+    if not shapes[kept[0]]:
+        raise RuntimeError("zero-dimensional tensor (at position 0) cannot be concatenated")
+    parts = each_batched([inputs[i] for i in kept], [shapes[i] for i in kept], [batched[i] for i in kept], size)
+    return cat(*parts, dim=wrap_dim(dim, len(shapes[kept[0]])) + 1)
+
+
 @cat.joint_derivative
 def _cat_rule(g: Any, tensors_shape: Any, needs: tuple[bool, ...], dim: int) -> list[Any]:
     axis = wrap_dim(dim, len(g.shape))
@@ -239,6 +317,13 @@ def narrow(input: Array, dim: int, start: int, length: int) -> Array:
     return input[(slice(None),) * axis + (slice(start, start + length),)]
 
 
+@narrow.batching
+def _narrow_batch(input: Any, input_shape: Shape, dim: int, start: int, length: int) -> Any:
+    if not input_shape:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    return narrow(input, dim=wrap_dim(dim, len(input_shape)) + 1, start=start, length=length)
+
+
 narrow.derivative(
     input=lambda g, input_shape, dim, start, length: narrow_backward(
         g, shape=input_shape, dim=dim, start=start, length=length
@@ -256,6 +341,11 @@ def narrow_backward(grad: Array, shape: Shape, dim: int, start: int, length: int
     return out
 
 
+narrow_backward.batching(
+    lambda grad, shape, dim, start, length, size: narrow_backward(
+        grad, shape=(size, *shape), dim=wrap_dim(dim, len(shape)) + 1, start=start, length=length
+    )
+)
 narrow_backward.derivative(grad=lambda g, dim, start, length: narrow(g, dim=dim, start=start, length=length))
 
 
@@ -276,6 +366,13 @@ def stack(tensors: Sequence[Array], dim: int = 0) -> Array:
     return xp.stack([x.astype(dtype, copy=False) for x in tensors], axis=axis)
 
 
+stack.batching(
+    lambda inputs, shapes, batched, size, dim: stack(
+        *each_batched(inputs, shapes, batched, size), dim=wrap_dim(dim, len(shapes[0]) + 1) + 1
+    )
+)
+
+
 @stack.joint_derivative
 def _stack_rule(g: Any, needs: tuple[bool, ...], dim: int) -> list[Any]:
     axis = wrap_dim(dim, len(g.shape))
@@ -293,6 +390,9 @@ def split_sizes(input: Array, sizes: Sequence[int], dim: int) -> tuple[Array, ..
     return tuple(pieces)
 
 
+split_sizes.batching(
+    lambda input, input_shape, sizes, dim: split_sizes(input, sizes=sizes, dim=wrap_dim(dim, len(input_shape)) + 1)
+)
 split_sizes.derivative(input=lambda gs, dim: cat(*gs, dim=dim))
 
 

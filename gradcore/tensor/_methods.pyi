@@ -16,6 +16,44 @@ from .random import Generator
 from .tensor import Tensor
 
 class TensorMethods(Variable):
+    @overload
+    def reshape(self, shape: Sequence[_int]) -> Tensor:
+        """The same elements in another shape: a view where strides allow it, else a copy. One size may be -1."""
+    @overload
+    def reshape(self, *shape: _int) -> Tensor:
+        """The same elements in another shape: a view where strides allow it, else a copy. One size may be -1."""
+    @overload
+    def view(self, shape: Sequence[_int]) -> Tensor:
+        """A view of the same elements in another shape; RuntimeError if that would need a copy."""
+    @overload
+    def view(self, *shape: _int) -> Tensor:
+        """A view of the same elements in another shape; RuntimeError if that would need a copy."""
+    def transpose(self, dim0: _int, dim1: _int) -> Tensor:
+        """`input` with two dimensions swapped: a view."""
+    def t(self) -> Tensor:
+        """The transpose of a tensor of at most two dimensions: a view."""
+    @overload
+    def permute(self, dims: Sequence[_int]) -> Tensor:
+        """`input` with its dimensions in the order `dims`: a view."""
+    @overload
+    def permute(self, *dims: _int) -> Tensor:
+        """`input` with its dimensions in the order `dims`: a view."""
+    def squeeze(self, dim: _int | Sequence[_int] | None = None) -> Tensor:
+        """`input` without its dimensions of size 1 (those among `dim`, if given): a view."""
+    def unsqueeze(self, dim: _int) -> Tensor:
+        """`input` with a dimension of size 1 inserted at `dim`: a view."""
+    @overload
+    def expand(self, size: Sequence[_int]) -> Tensor:
+        """`input` with dimensions of size 1 repeated to `size` (-1: unchanged) without copying: a view."""
+    @overload
+    def expand(self, *size: _int) -> Tensor:
+        """`input` with dimensions of size 1 repeated to `size` (-1: unchanged) without copying: a view."""
+    def contiguous(self) -> Tensor:
+        """`input` itself if it is C-contiguous, else a contiguous copy."""
+    def clone(self) -> Tensor:
+        """A copy, through which gradients flow."""
+    def narrow(self, dim: _int, start: _int, length: _int) -> Tensor:
+        """The elements `start` to `start + length - 1` along `dim`: a view."""
     def add(self, other: Tensor | _float, *, alpha: _float = 1) -> Tensor:
         """`input + alpha * other`, elementwise with broadcasting and type promotion."""
     def sub(self, other: Tensor | _float, *, alpha: _float = 1) -> Tensor:
@@ -128,44 +166,6 @@ class TensorMethods(Variable):
         """The error function `2 / sqrt(pi) * integral from 0 to input of exp(-t**2)`."""
     def relu(self) -> Tensor:
         """`max(input, 0)`; NaN stays NaN, the derivative at 0 is 0."""
-    @overload
-    def reshape(self, shape: Sequence[_int]) -> Tensor:
-        """The same elements in another shape: a view where strides allow it, else a copy. One size may be -1."""
-    @overload
-    def reshape(self, *shape: _int) -> Tensor:
-        """The same elements in another shape: a view where strides allow it, else a copy. One size may be -1."""
-    @overload
-    def view(self, shape: Sequence[_int]) -> Tensor:
-        """A view of the same elements in another shape; RuntimeError if that would need a copy."""
-    @overload
-    def view(self, *shape: _int) -> Tensor:
-        """A view of the same elements in another shape; RuntimeError if that would need a copy."""
-    def transpose(self, dim0: _int, dim1: _int) -> Tensor:
-        """`input` with two dimensions swapped: a view."""
-    def t(self) -> Tensor:
-        """The transpose of a tensor of at most two dimensions: a view."""
-    @overload
-    def permute(self, dims: Sequence[_int]) -> Tensor:
-        """`input` with its dimensions in the order `dims`: a view."""
-    @overload
-    def permute(self, *dims: _int) -> Tensor:
-        """`input` with its dimensions in the order `dims`: a view."""
-    def squeeze(self, dim: _int | Sequence[_int] | None = None) -> Tensor:
-        """`input` without its dimensions of size 1 (those among `dim`, if given): a view."""
-    def unsqueeze(self, dim: _int) -> Tensor:
-        """`input` with a dimension of size 1 inserted at `dim`: a view."""
-    @overload
-    def expand(self, size: Sequence[_int]) -> Tensor:
-        """`input` with dimensions of size 1 repeated to `size` (-1: unchanged) without copying: a view."""
-    @overload
-    def expand(self, *size: _int) -> Tensor:
-        """`input` with dimensions of size 1 repeated to `size` (-1: unchanged) without copying: a view."""
-    def contiguous(self) -> Tensor:
-        """`input` itself if it is C-contiguous, else a contiguous copy."""
-    def clone(self) -> Tensor:
-        """A copy, through which gradients flow."""
-    def narrow(self, dim: _int, start: _int, length: _int) -> Tensor:
-        """The elements `start` to `start + length - 1` along `dim`: a view."""
     def matmul(self, other: Tensor) -> Tensor:
         """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
     def mm(self, mat2: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import dtypes
+from ..autograd.grad_mode import mode
 from ..autograd.tape import tell, wrap
 from ..autograd.variable import Variable
 from ..backends import backend_for, backend_of, is_array
@@ -41,6 +42,8 @@ __all__ = [
 def finish(array: Any, requires_grad: bool) -> Tensor:
     """A tensor around a new array."""
     out: Tensor = wrap(array)
+    if mode.levels:
+        out = mode.levels[-1].made(out)
     if requires_grad:
         if array.dtype.kind not in "fV":
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
@@ -100,7 +103,7 @@ _SEQUENCES = (list, tuple, range)
 
 def _to_host(data: Any) -> Any:
     if isinstance(data, Variable):
-        return backend_of(data._array).to_host(data._array)
+        return data._host("item")  # type: ignore[attr-defined]
     if isinstance(data, _SEQUENCES):
         return [_to_host(d) for d in data]
     return data

@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import dtypes
+from ..autograd.batching import check_random_in_place, drawn
+from ..autograd.grad_mode import mode
 from ..autograd.inplace import apply_inplace, apply_out, copy_values, write_out
-from ..autograd.tape import apply, elementwise_function
+from ..autograd.tape import apply, elementwise_function, wrap
 from ..autograd.variable import Variable
 from ..backends import backend_of
 from ..ops import REGISTRY, Elementwise, Op, norms, rows, shape
@@ -530,8 +532,16 @@ def _fill_random(self: Tensor, kind: str, generator: Generator | None, scale: fl
     array = self._array
     if array.dtype.kind not in "fV":
         raise NotImplementedError(f"{kind}_() fills floating point tensors, not {self.dtype}")
-    draw = (generator or default_generator).draw()
-    values = getattr(backend_of(array), kind)(array.shape, array.dtype, *draw)
+    source = generator or default_generator
+
+    def draw(shape: tuple[int, ...]) -> Any:
+        return getattr(backend_of(array), kind)(shape, array.dtype, *source.draw())
+
+    if mode.levels:
+        check_random_in_place(self)
+        values = drawn(array.shape, lambda shape: wrap(draw(shape)))
+    else:
+        values = draw(array.shape)
     return apply_inplace(copy_values, (self, values * scale + shift if (scale, shift) != (1, 0) else values), {})
 
 

@@ -10,10 +10,13 @@ from .. import dtypes
 from ..autograd.grad_mode import mode
 from ..autograd.inplace import apply_inplace, copy_values
 from ..autograd.tape import apply, elementwise_function, wants_grad
+from ..autograd.tracer import Tracer
 from ..autograd.variable import Variable
 from ..backends import backend_of, is_array
 from ..ops import REGISTRY, Elementwise, indexing
 from ..ops.broadcast import broadcastable
+from ..ops.convert import to_copy
+from ..ops.shape import clone
 from . import creation
 from .functions import FUNCTIONS, METHODS
 from .tensor import Tensor
@@ -121,7 +124,7 @@ def _entry(tensor: Any, k: Any) -> Any:
                 f"tensors used as indices must be long, int, byte or bool tensors, got {k.dtype}"  # type: ignore[attr-defined]
             )
         if array.dtype == np.uint8:
-            array = array.astype(bool)
+            array = to_copy(array, dtype=dtypes.bool_)
     elif is_array(k):
         array = k
     else:
@@ -129,7 +132,7 @@ def _entry(tensor: Any, k: Any) -> Any:
             "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
             f"(got {type(k).__name__})"
         )
-    if array.ndim == 0 and array.dtype.kind in "iu":
+    if array.ndim == 0 and array.dtype.kind in "iu" and not isinstance(array, Tracer):
         return int(array)
     if backend_of(array) is not backend:
         host = backend_of(array).to_host(array)
@@ -176,7 +179,7 @@ def _lasting(key: tuple[Any, ...], *operands: Any) -> tuple[Any, ...]:
     """The key for the tape, which needs its arrays as they are now: copied, for they may be changed."""
     if not (mode.enabled and any(isinstance(t, Variable) and wants_grad(t) for t in operands)):
         return key
-    return tuple([backend_of(k).copy(k) if is_array(k) else k for k in key])
+    return tuple([clone(k) if is_array(k) else k for k in key])
 
 
 def _setitem(self: Tensor, key: Any, value: Any) -> None:
@@ -204,13 +207,12 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
         view = apply(indexing.select_view, (self,), {"key": full})
         apply_inplace(copy_values, (view, value), {})
         return
-    array = value._array if isinstance(value, Variable) else value
     backend.synchronize()  # nothing is written if an index is out of range
     apply_inplace(
         indexing.index_put,
         (self, value),
         {"key": _lasting(full, self, value)},
-        write=lambda target: indexing.write(target, array, full),
+        write=lambda target, given: indexing.write(target, given, full),
     )
 
 

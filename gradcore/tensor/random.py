@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import dtypes
+from ..autograd.batching import drawn
+from ..autograd.grad_mode import mode
 from ..autograd.tape import wrap
 from ..autograd.variable import Variable
 from ..backends import backend_for
@@ -118,6 +121,13 @@ def _backend(device: DeviceLike | None) -> Any:
     return backend_for(Device("cpu" if device is None else device))
 
 
+def _drawn(shape: tuple[int, ...], draw: Callable[[tuple[int, ...]], Any], requires_grad: bool) -> Tensor:
+    """A tensor of random numbers; within `vmap` as its `randomness` says."""
+    if not mode.levels:
+        return finish(draw(shape), requires_grad)
+    return drawn(shape, lambda full: finish(draw(full), requires_grad))
+
+
 def rand(
     *sizes: int | Sequence[int],
     size: Sequence[int] | None = None,
@@ -128,8 +138,10 @@ def rand(
 ) -> Tensor:
     """Uniform numbers in [0, 1)."""
     d = _floating("rand", dtype)
-    array = _backend(device).uniform(_size_of("rand", sizes, size), d.numpy, *(generator or default_generator).draw())
-    return finish(array, requires_grad)
+    backend, source = _backend(device), generator or default_generator
+    return _drawn(
+        _size_of("rand", sizes, size), lambda shape: backend.uniform(shape, d.numpy, *source.draw()), requires_grad
+    )
 
 
 def randn(
@@ -142,8 +154,10 @@ def randn(
 ) -> Tensor:
     """Numbers from the standard normal distribution."""
     d = _floating("randn", dtype)
-    array = _backend(device).normal(_size_of("randn", sizes, size), d.numpy, *(generator or default_generator).draw())
-    return finish(array, requires_grad)
+    backend, source = _backend(device), generator or default_generator
+    return _drawn(
+        _size_of("randn", sizes, size), lambda shape: backend.normal(shape, d.numpy, *source.draw()), requires_grad
+    )
 
 
 def randint(
@@ -169,8 +183,8 @@ def randint(
     d = dtypes.given("randint", dtype) or dtypes.int64
     _check_range("randint", d, start, stop - 1)
     shape = _size_of("randint", (size,))
-    draw = (generator or default_generator).draw()
-    return finish(_backend(device).integers(start, stop, shape, d.numpy, *draw), requires_grad)
+    backend, source = _backend(device), generator or default_generator
+    return _drawn(shape, lambda full: backend.integers(start, stop, full, d.numpy, *source.draw()), requires_grad)
 
 
 def _check_range(op: str, dtype: dtypes.dtype, first: int, last: int) -> None:
@@ -189,7 +203,13 @@ def randperm(
         raise RuntimeError(f"randperm(): Trying to create tensor with negative dimension {n}: [{n}]")
     d = dtypes.given("randperm", dtype) or dtypes.int64
     _check_range("randperm", d, 0, n - 1)
-    return finish(_backend(device).permutation(n, d.numpy, *(generator or default_generator).draw()), False)
+    backend, source = _backend(device), generator or default_generator
+
+    def draw(shape: tuple[int, ...]) -> Any:
+        each = [backend.permutation(n, d.numpy, *source.draw()) for _ in range(math.prod(shape[:-1]))]
+        return backend.xp.stack(each).reshape(shape) if shape[:-1] else each[0]
+
+    return _drawn((n,), draw, False)
 
 
 def rand_like(

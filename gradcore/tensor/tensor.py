@@ -20,6 +20,7 @@ from ..autograd.grad_mode import mode
 from ..autograd.hooks import RemovableHandle, register
 from ..autograd.inplace import check_target
 from ..autograd.tape import apply, node_of, set_tensor_type, tell, wants_grad, wrap
+from ..autograd.tracer import Tracer
 from ..autograd.variable import AccumulateGrad, Extra, Variable, bare, bump, shown
 from ..backends import backend_for, backend_of
 from ..devices import device as Device
@@ -141,7 +142,11 @@ class Tensor(TensorMethods):
 
     def is_contiguous(self) -> bool:
         """Whether the elements lie in memory in C order, without gaps."""
-        return bool(self._array.flags.c_contiguous)
+        array = self._array
+        if isinstance(array, Tracer):
+            steps = [math.prod(array.shape[i + 1 :]) for i in range(array.ndim)]
+            return all(n == 1 or a == b for n, a, b in zip(array.shape, self.stride(), steps))
+        return bool(array.flags.c_contiguous)
 
     def is_floating_point(self) -> bool:
         """Whether the dtype is a floating point one."""
@@ -151,6 +156,8 @@ class Tensor(TensorMethods):
         """The address of the first element."""
         array = self._array
         tell(None, (self,), {}, ())
+        if isinstance(array, Tracer):
+            array = array.host("data")
         return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)
 
     # -- autograd
@@ -176,6 +183,12 @@ class Tensor(TensorMethods):
             raise TypeError(
                 "requires_grad_(): argument 'requires_grad' (position 1) must be bool, not "
                 f"{type(requires_grad).__name__}"
+            )
+        if requires_grad and mode.levels:
+            raise RuntimeError(
+                "You are attempting to call Tensor.requires_grad_() inside of a function being transformed. This is "
+                "unsupported, please attempt to use the transforms of gradcore.func (e.g. grad, vjp, jacrev, jacfwd, "
+                "hessian) or call requires_grad_() outside of a function being transformed instead."
             )
         self._set_requires_grad(requires_grad, "only Tensors of floating point dtype can require gradients")
         return self
@@ -261,7 +274,8 @@ class Tensor(TensorMethods):
 
     def detach(self) -> Tensor:
         """The same values and memory, without history."""
-        out: Tensor = wrap(self._array)
+        array = self._array
+        out: Tensor = wrap(array.detached() if isinstance(array, Tracer) else array)
         out._counter = self.counter()
         tell(None, (self,), {}, (out,))
         return out
@@ -276,6 +290,8 @@ class Tensor(TensorMethods):
     @property
     def data(self) -> Tensor:
         """The same memory without history, and without the version counter: changes through it go unnoticed."""
+        if isinstance(self._array, Tracer):
+            raise RuntimeError("accessing `data` under vmap transform is not allowed")
         out: Tensor = wrap(self._array)
         if self.is_inference():
             out._counter = self._counter
@@ -362,16 +378,24 @@ class Tensor(TensorMethods):
         return self._base is not None or self._severed is not None
 
     # -- values
+    def _host(self, what: str = "data") -> np.ndarray:
+        """The values on the host, where they are wanted as an `"item"`, a `"bool"`, or as they are."""
+        array = self._array
+        return array.host(what) if isinstance(array, Tracer) else backend_of(array).to_host(array)
+
     def item(self) -> Any:
         """The value of a tensor of one element, as a Python number."""
         if self._array.size != 1:
             raise RuntimeError(f"a Tensor with {self._array.size} elements cannot be converted to Scalar")
-        value = backend_of(self._array).to_host(self._array).reshape(())[()]
+        return self._value("item")
+
+    def _value(self, what: str) -> Any:
+        value = self._host(what).reshape(())[()]
         return float(value) if value.dtype.kind == "V" else value.item()
 
     def tolist(self) -> Any:
         """The values as nested lists of Python numbers; a number for a zero-dimensional tensor."""
-        host = backend_of(self._array).to_host(self._array)
+        host = self._host()
         return (host.astype(np.float32) if host.dtype.kind == "V" else host).tolist()
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
@@ -381,6 +405,8 @@ class Tensor(TensorMethods):
             return self.detach().cpu().numpy()
         if wants_grad(self):
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        if isinstance(self._array, Tracer):
+            return self._array.host("data")
         if not isinstance(self._array, np.ndarray):
             raise TypeError(
                 f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
@@ -396,7 +422,7 @@ class Tensor(TensorMethods):
         if self._array.size != 1:
             what = "no values" if self._array.size == 0 else "more than one value"
             raise RuntimeError(f"Boolean value of Tensor with {what} is ambiguous")
-        return bool(self.item())
+        return bool(self._value("bool"))
 
     def __pos__(self) -> Tensor:
         return self
@@ -439,8 +465,10 @@ class Tensor(TensorMethods):
 
     def __repr__(self) -> str:
         node = node_of(self)
+        if isinstance(self._array, Tracer):
+            return self._array.describe()
         return repr_of(
-            backend_of(self._array).to_host(self._array),
+            self._host(),
             device=self.device,
             requires_grad=self._requires_grad,
             grad_fn_name=None if node is None else node.name(),
@@ -455,6 +483,8 @@ class Tensor(TensorMethods):
             )
         if id(self) in memo:
             return memo[id(self)]
+        if isinstance(self._array, Tracer):
+            self._array.host("data")
         out = bare(type(self), backend_of(self._array).xp.array(self._array, order="K", copy=True))
         memo[id(self)] = out
         out._requires_grad = self._requires_grad
@@ -478,7 +508,7 @@ class Tensor(TensorMethods):
                     UserWarning,
                     stacklevel=2,
                 )
-        host = backend_of(self._array).to_host(self._array)
+        host = self._host()
         made = (type(self), np.array(host, order="K"), str(self.device), wants_grad(self))
         attributes = self._attributes()
         return (_rebuild, made, attributes) if attributes else (_rebuild, made)

@@ -85,3 +85,30 @@ def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
     """
     leaves, structure = flatten(tree)
     return unflatten([function(leaf) for leaf in leaves], structure)
+
+
+def broadcast_prefix(prefix: Any, structure: Structure) -> list[Any] | None:
+    """A leaf of `prefix` for each leaf of a tree of that structure; None if the two do not fit.
+
+    >>> broadcast_prefix((0, 1), flatten(("a", {"b": "c", "d": "e"}))[1])
+    [0, 1, 1]
+    """
+    own, shape = flatten(prefix)
+    found: list[Any] = []
+    return found if _broadcast(iter(own), shape, structure, found) else None
+
+
+def _broadcast(leaves: Iterator[Any], prefix: Structure, structure: Structure, found: list[Any]) -> bool:
+    if prefix.kind is None:
+        found += [next(leaves)] * _count(structure)
+        return True
+    if (prefix.kind, len(prefix.children)) != (
+        structure.kind,
+        len(structure.children),
+    ) or prefix.keys != structure.keys:
+        return False
+    return all(_broadcast(leaves, p, s, found) for p, s in zip(prefix.children, structure.children))
+
+
+def _count(structure: Structure) -> int:
+    return 1 if structure.kind is None else sum(map(_count, structure.children))
