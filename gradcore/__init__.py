@@ -66,6 +66,7 @@ globals().update(_CREATION)
 globals().update(_FUNCTIONS)
 
 from . import cuda, func, nn, optim, utils  # after the functions, which they use
+from .func import vmap
 
 __all__ = [
     "Generator",
@@ -113,6 +114,7 @@ __all__ = [
     "uint8",
     "utils",
     "viz",
+    "vmap",
     *dtypes.ALIASES,
     *_CREATION,
     *_FUNCTIONS,

@@ -42,6 +42,7 @@ from .dtypes import promote_types as promote_types
 from .dtypes import set_default_dtype as set_default_dtype
 from .dtypes import uint8 as uint8
 from .explanation import explain as explain
+from .func import vmap as vmap
 from .tensor import Generator as Generator
 from .tensor import Size as Size
 from .tensor import Tensor as Tensor

@@ -108,6 +108,15 @@ class BatchLevel(Level):
         """A tensor with the batch in front, as the tensor of one member."""
         return wrap(Batched(self, t, True))
 
+    def constant(self, t: Any) -> Any:
+        """A tensor of a lower level as one of this: the same for all members."""
+        return wrap(self.lift(t))
+
+    def apply_function(self, cls: Any, args: Sequence[Any]) -> tuple[list[Any], bool]:
+        from .vmapped import on_batches
+
+        return on_batches(self, cls, args)
+
     def lift(self, t: Any) -> Batched:
         return Batched(self, t, False)
 

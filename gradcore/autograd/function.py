@@ -13,12 +13,13 @@ from typing import Any
 from ..backends import backend_of
 from ..ops.core import Op, Plan
 from ..ops.shape import view
-from .grad_mode import mode, no_grad
+from .grad_mode import mode, no_grad, recording
 from .hooks import not_ours
 from .inplace import rebase
 from .kept import Computed, Trail, is_cut, tensors_in
 from .saved import FREED, unpacked
-from .tape import edge_of, observing, record, recorded, tell, wants_grad, wrap
+from .tape import edge_of, needs_at, observing, record, recorded, tell, wants_grad, wrap
+from .tracer import level_of
 from .variable import Node, Variable, bump, describe
 
 
@@ -270,6 +271,15 @@ class Function:
             "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
         )
 
+    # Whether `vmap` may run `forward` and `backward` for each member of a batch (on all of them at once).
+    generate_vmap_rule = False
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
+        """How it runs on a batch of `info.batch_size`: `args` as they are below `gradcore.func.vmap`, with the batch in
+        the dimension that `in_dims` tells (None: there is none). Returns the outputs, and where they have the batch."""
+        raise NotImplementedError("You must implement the vmap function for custom autograd.Function to use it there.")
+
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         raise NotImplementedError("setup_context is not implemented.")
@@ -297,15 +307,28 @@ class Function:
             args, kwargs = _bound(cls, separate, args, kwargs)
         ctx = FunctionCtx()
         ctx.needs_input_grad = tuple(isinstance(a, Variable) and wants_grad(a) for a in args)
+        arrays = [a._array if isinstance(a, Variable) else a for a in args] if mode.levels else ()
+        level = level_of(arrays, {})
+        if level is not None:
+            if not separate:
+                raise RuntimeError(
+                    "In order to use an autograd.Function with functorch transforms (vmap, grad, jvp, jacrev, ...), it "
+                    f"must override the setup_context staticmethod: {cls.__name__} does not"
+                )
+            ctx.needs_input_grad = tuple(needs_at(level, arrays, ctx.needs_input_grad))
         needed = mode.enabled and any(ctx.needs_input_grad)
         op: Any = _plan_of(cls).op  # type: ignore[arg-type]
         trail: Any = None
         followed: Any = nullcontext()
-        if needed and op.keeps is not False:
+        if needed and op.keeps is not False and level is None:
             trail = Trail(a for a, needs in zip(args, ctx.needs_input_grad) if needs)
             followed = observing(trail)
-        with no_grad():
-            if separate:
+        with recording(False):
+            if level is not None:
+                made, several = level.apply_function(cls, args)
+                result = tuple(made) if several else made[0]
+                cls.setup_context(ctx, args, result)
+            elif separate:
                 result = cls.forward(*args, **kwargs)
                 if trail is not None:
                     trail.add(result if isinstance(result, (tuple, list)) else (result,))

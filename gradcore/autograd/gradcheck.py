@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import dtypes
 from ..backends import backend_of
+from ..ops.shape import stack
 from .api import grad
 from .function import Function
 from .grad_mode import mode
@@ -242,6 +243,35 @@ class _Check:
                     "Expected all input grads to be undefined or zero when all output grads are undefined or zero."
                 )
 
+    def batched_gradients(self) -> None:
+        """Two gradients of an output at once, by `vmap`, must give what they give one after the other."""
+        generator = np.random.default_rng(0)
+        for o, output in enumerate(self.outputs):
+            seeds = [wrap(_array_like(output, generator.uniform(-1, 1, output._array.size))) for _ in range(2)]
+            each = [grad(output, self.sources, g, retain_graph=True, allow_unused=True) for g in seeds]
+            try:
+                found = grad(
+                    output, self.sources, stack(*seeds), retain_graph=True, allow_unused=True, is_grads_batched=True
+                )
+            except (RuntimeError, NotImplementedError, TypeError) as error:
+                raise GradcheckError(f"While computing batched gradients, got: {error}\n\n{_BATCHED}") from error
+            for k, batch in enumerate(found):
+                if batch is None:
+                    continue
+                expected = np.stack([_host(g[k]) for g in each])
+                if not _close(_host(batch), expected.reshape(-1), self.options.rtol, self.options.atol):
+                    raise GradcheckError(
+                        f"For output {o} and input {k}:\n\n{_BATCHED}\n\nGot:\n{batch}\n\n"
+                        f"Expected:\n{_shown(expected, batch._array.dtype)}"
+                    )
+
+
+_BATCHED = (
+    "gradcheck or gradgradcheck failed while testing batched gradient computation: the backward pass is run by vmap, "
+    "for several gradients at once. A backward function must not need their values (no item(), no branch on them); "
+    "check_batched_grad=False leaves this check out"
+)
+
 
 class _Undefined(Function):
     """Lets no gradient through."""
@@ -289,6 +319,7 @@ def gradcheck(
     nondet_tol: float = 0.0,
     check_undefined_grad: bool = True,
     check_grad_dtypes: bool = False,
+    check_batched_grad: bool = False,
     fast_mode: bool = False,
     masked: bool | None = None,
 ) -> bool:
@@ -307,6 +338,7 @@ def gradcheck(
         raise_exception: raise GradcheckError if the check fails, instead of returning False.
         nondet_tol: how far two backward passes may differ.
         check_undefined_grad: whether outputs without a gradient must be taken for zeros.
+        check_batched_grad: whether backward passes for several gradients at once, by `vmap`, must work.
         check_grad_dtypes: whether backward functions must return gradients of their tensors' dtypes. (If they do not,
             the gradients are converted.)
         fast_mode: compare one random projection `v @ jacobian @ u` of each Jacobian instead: two evaluations of `func`
@@ -331,6 +363,8 @@ def gradcheck(
         check.zero_gradients()
         if check_undefined_grad:
             check.undefined_gradients()
+        if check_batched_grad:
+            check.batched_gradients()
     except GradcheckError:
         if raise_exception:
             raise
@@ -351,6 +385,7 @@ def gradgradcheck(
     nondet_tol: float = 0.0,
     check_undefined_grad: bool = True,
     check_grad_dtypes: bool = False,
+    check_batched_grad: bool = False,
     fast_mode: bool = False,
     masked: bool = False,
 ) -> bool:
@@ -394,6 +429,7 @@ def gradgradcheck(
         nondet_tol=nondet_tol,
         check_undefined_grad=check_undefined_grad,
         check_grad_dtypes=check_grad_dtypes,
+        check_batched_grad=check_batched_grad,
         fast_mode=fast_mode,
         masked=masked,
     )

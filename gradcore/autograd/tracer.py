@@ -65,6 +65,13 @@ class Level(ABC):
     def inplace_error(self, op: str, operands: Sequence[Any], attrs: Attrs) -> Exception:
         """The error for changing a tensor of a lower level in place to what depends on this one."""
 
+    def apply_function(self, cls: Any, args: Sequence[Any]) -> tuple[list[Any], bool]:
+        """The outputs of a custom Function as tensors of this level, without history there; whether they are a tuple.
+
+        Its `setup_context` runs, and it is recorded, if a gradient is wanted, by the caller.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no rule for custom Functions")
+
     def made(self, t: Any) -> Any:
         """A tensor made while the level runs, as it is to be used: lifted, where it could not be changed otherwise."""
         return t

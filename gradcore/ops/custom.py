@@ -13,10 +13,11 @@ from typing import Any
 from .. import dtypes
 from ..backends import Reduction
 from ..expr import Program, Scalar, call
-from .core import Attrs, Op, Plan, array_of, one_backend
+from .core import Attrs, BatchRule, Op, Plan, array_of, one_backend
 from .dims import wrap_dims
-from .elementwise import Elementwise, broadcast_shape, kinds_of
+from .elementwise import Elementwise, broadcast_shape, common_shape, kinds_of, promoted_as_members
 from .reductions import amax, amin, check_extreme, extreme_rule, prod_rule, spread
+from .shape import reshape, with_rank
 
 COMBINES = ("sum", "prod", "max", "min", "any", "all")
 
@@ -173,6 +174,28 @@ class CustomReduction(Op):
         wide = dtypes.float32.numpy if compute.itemsize == 2 and compute.kind in "fV" else compute
         total = backend.reduce(Reduction(program, self.combine), values, compute, wide, shape, axes, keepdim)
         return backend.elementwise(finish, (total, *ends), wide, (out,), total.shape)[0], total
+
+    # -- batches
+    @staticmethod
+    def _batch(
+        op: CustomReduction,
+        inputs: Sequence[Any],
+        shapes: Sequence[Any],
+        batched: Sequence[bool],
+        attrs: Attrs,
+        size: int,
+    ) -> Any:
+        rank = len(common_shape(op.name, [s for s in shapes if s is not None]))
+        dims = tuple(d + 1 for d in wrap_dims(attrs.get("dim"), rank))
+        if not rank:  # a dimension to reduce, and none left of it
+            shapes = [s if s is None else (1,) for s in shapes]
+            inputs = [reshape(x, shape=(size, 1)) if b else x for x, b in zip(inputs, batched)]
+            rank, dims, attrs = 1, (1,), {**attrs, "keepdim": False}
+        values = promoted_as_members(inputs, shapes, batched)
+        aligned = [with_rank(x, s, rank, size) if b else x for x, s, b in zip(values, shapes, batched)]
+        return op(*aligned, **{**attrs, "dim": dims})
+
+    batch_rule = BatchRule(_batch)
 
     # -- derivative
     def plan_key(self, inputs: Sequence[Any], attrs: Attrs) -> Any:

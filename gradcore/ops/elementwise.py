@@ -319,9 +319,11 @@ def promoted_type(signature: Sequence[tuple[Any, bool | None]]) -> dtypes.dtype:
 def promoted_as_members(inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool]) -> list[Any]:
     """The inputs, converted where a batch of zero-dimensional tensors would be promoted as its members are not."""
     values = list(inputs)
-    if not any(b and not s for s, b in zip(shapes, batched)) or not any(shapes):
+    if not any(b and not s for s, b in zip(shapes, batched)):
         return values
     kinds = [(v.__class__, None) if s is None else (array_of(v).dtype, bool(s)) for v, s in zip(values, shapes)]
+    if len({kind for kind, dims in kinds if dims is not None}) == 1:
+        return values
     wanted = promoted_type([kind for kind in kinds if kind[0] is not type(None)])
     for i, (kind, dims) in enumerate(kinds):
         if batched[i] and not dims:

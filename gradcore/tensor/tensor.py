@@ -186,9 +186,10 @@ class Tensor(TensorMethods):
             )
         if requires_grad and mode.levels:
             raise RuntimeError(
-                "You are attempting to call Tensor.requires_grad_() inside of a function being transformed. This is "
-                "unsupported, please attempt to use the transforms of gradcore.func (e.g. grad, vjp, jacrev, jacfwd, "
-                "hessian) or call requires_grad_() outside of a function being transformed instead."
+                "You are attempting to call Tensor.requires_grad_() (or perhaps using gradcore.autograd.functional.* "
+                "APIs) inside of a function being transformed by a functorch transform. This is unsupported, please "
+                "attempt to use the functorch transforms (e.g. grad, vjp, jacrev, jacfwd, hessian) or call "
+                "requires_grad_() outside of a function being transformed instead."
             )
         self._set_requires_grad(requires_grad, "only Tensors of floating point dtype can require gradients")
         return self
