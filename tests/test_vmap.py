@@ -343,14 +343,31 @@ def test_random_numbers():
         vmap(lambda a: gc.zeros(3).uniform_(), randomness="different")(x)
 
 
-def test_gradient_of_dropout_is_that_of_its_mask():
-    for randomness in ("same", "different"):
-        gc.manual_seed(1)
-        value = vmap(lambda a: gc.nn.functional.dropout(a, 0.3), randomness=randomness)(gc.ones(2, 50))
-        gc.manual_seed(1)
-        found = vmap(grad(lambda a: gc.nn.functional.dropout(a, 0.3).sum()), randomness=randomness)(gc.ones(2, 50))
-        assert value.numpy().any() and not value.numpy().all()
-        close(found, value.numpy(), gc.float32)
+@pytest.mark.parametrize("randomness", ["same", "different"])
+def test_gradient_of_dropout_is_that_of_its_mask(randomness):
+    def dropped(a):
+        return gc.nn.functional.dropout(a, 0.3)
+
+    x, w = gc.ones(2, 50), gc.tensor([[1.0], [2.0]])
+    gc.manual_seed(1)
+    value = vmap(dropped, randomness=randomness)(x)
+    assert value.numpy().any() and not value.numpy().all()
+    assert bool((value[0] == value[1]).all()) == (randomness == "same")
+    gc.manual_seed(1)
+    close(vmap(grad(lambda a: dropped(a).sum()), randomness=randomness)(x), value.numpy(), gc.float32)
+    gc.manual_seed(1)
+    through = grad(lambda x: (vmap(dropped, randomness=randomness)(x) * w).sum())(x)
+    close(through, (value * w).numpy(), gc.float32)
+
+
+def test_jacobians_of_dropout_have_one_mask():
+    x = gc.ones(20, requires_grad=True)
+    y = gc.nn.functional.dropout(x, 0.3)
+    for create_graph in (False, True):
+        (found,) = gc.autograd.grad(
+            y, x, gc.eye(20), is_grads_batched=True, retain_graph=True, create_graph=create_graph
+        )
+        close(found, np.diag(y.detach().numpy()), gc.float32)
 
 
 # ---------------------------------------------------------------- custom Functions

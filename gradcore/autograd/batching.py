@@ -74,14 +74,6 @@ def drawn(shape: Sequence[int], draw: Callable[[tuple[int, ...]], Any]) -> Any:
     return t
 
 
-def for_each_member(t: Any) -> Any:
-    """`t`, expanded so that a random op on it draws numbers for each member, where they are to differ."""
-    for level in _drawing():
-        if not _depends(t, level):
-            t = level.batch(expand(t, size=(level.size, *t.shape)))
-    return t
-
-
 def check_random_in_place(t: Any) -> None:
     """RuntimeError if the members of a batch would share the numbers that `t` is filled with, and are not to."""
     if not all(_depends(t, level) for level in _drawing()):

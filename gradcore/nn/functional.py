@@ -7,10 +7,11 @@ import warnings
 from typing import Any
 
 from .. import dtypes
-from ..autograd.batching import check_random_in_place, for_each_member
+from ..autograd.batching import check_random_in_place, drawn
 from ..autograd.grad_mode import mode
 from ..autograd.inplace import apply_inplace
-from ..autograd.tape import apply
+from ..autograd.tape import apply, wrap
+from ..backends import backend_of
 from ..ops import functions, linalg, losses, rows
 from ..tensor.functions import FUNCTIONS, runner
 from ..tensor.random import default_generator
@@ -104,13 +105,26 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
     if p == 1:
         return input.mul_(0) if inplace else input * 0
     if mode.levels:
-        if inplace:
-            check_random_in_place(input)
-        else:
-            input = for_each_member(input)
+        return _dropout_of_members(input, float(p), inplace)
     seed, offset = default_generator.draw()
     run = apply_inplace if inplace else apply
     return run(functions.dropout, (input,), {"p": float(p), "seed": seed, "offset": offset})
+
+
+def _dropout_of_members(input: Any, p: float, inplace: bool) -> Any:
+    """`dropout` by a mask, which each member has of its own or all share, as the `randomness` of `vmap` says."""
+    array = input._array
+
+    def draw(shape: tuple[int, ...]) -> Any:
+        ones = wrap(backend_of(array).full(shape, 1, array.dtype))
+        seed, offset = default_generator.draw()
+        return apply(functions.dropout, (ones,), {"p": p, "seed": seed, "offset": offset})
+
+    if inplace:
+        check_random_in_place(input)
+    scale = drawn(array.shape, draw)
+    result = FUNCTIONS["where"](scale != 0, input * scale, 0.0)
+    return input.copy_(result) if inplace else result
 
 
 # ---------------------------------------------------------------- losses

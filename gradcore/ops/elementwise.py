@@ -295,6 +295,7 @@ def _backward_op(op: Elementwise, gradient: Program) -> Elementwise:
     found = _backward_ops.get((op.name, gradient.key))
     if found is None:
         found = Elementwise(op.function, name=f"{op.name}_backward", program=gradient.positional())
+        found.batch_rule = op.batch_rule
         _backward_ops[(op.name, gradient.key)] = found
     return found
 

@@ -195,11 +195,12 @@ def dropout(input: Scalar, *, p: float, seed: int, offset: int) -> Scalar:
 
 @dropout.batching
 def _dropout_batch(
-    inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], attrs: dict[str, Any], randomness: str
+    op: Any, inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], attrs: dict[str, Any]
 ) -> Any:
-    x = inputs[0]
-    if randomness == "different":
-        return dropout(x, **attrs)
+    # All members share the numbers, which are those of the elements of one: so does the backward pass, whose ops have
+    # this rule, too, when it draws them again. (Members with numbers of their own are given a mask.)
+    (x,) = [x for x, b in zip(inputs, batched) if b]
     array = array_of(x)
-    kept = dropout(backend_of(array).full(shapes[0], 1, array.dtype), **attrs)
-    return where(ne(kept, 0), mul(x, 1 / (1 - attrs["p"])), 0)
+    ones = [backend_of(array).full(s, 1, array.dtype) if b else v for v, s, b in zip(inputs, shapes, batched)]
+    scale = op(*ones, **attrs)
+    return where(ne(scale, 0), mul(x, scale), 0)
