@@ -8,6 +8,7 @@ from typing import Any
 from .edges import GradientEdge
 from .grad_mode import mode as current
 from .hooks import RemovableHandle
+from .mutation import allow_mutation_on_saved_tensors, increment_version
 from .saved import disable_saved_tensors_hooks, save_on_cpu, saved_tensors_hooks
 from .tape import edge_of, wants_grad
 from .variable import AccumulateGrad, Node, Variable
@@ -15,8 +16,10 @@ from .variable import AccumulateGrad, Node, Variable
 __all__ = [
     "GradientEdge",
     "Node",
+    "allow_mutation_on_saved_tensors",
     "disable_saved_tensors_hooks",
     "get_gradient_edge",
+    "increment_version",
     "register_multi_grad_hook",
     "save_on_cpu",
     "saved_tensors_hooks",

@@ -84,6 +84,11 @@ def tell(op: Op | None, inputs: Sequence[Any], attrs: Attrs, results: Sequence[A
         observer.done(op, inputs, attrs, results)
 
 
+def watched() -> bool:
+    """Whether there is anybody to tell."""
+    return _watchers != 0
+
+
 def tell_changing(target: Variable) -> None:
     """Tell the observers that `target` will be changed in place."""
     for observer in _everywhere + mode.observers:

@@ -74,6 +74,7 @@ class Adam(Optimizer):
             for backend, age, params in self._batches(group, self._age):
                 states = [self._state_of(p, names) for p in params]
                 moments = [[state[name]._array for state in states] for name in names]
+                note_changes(params)
                 backend.adam_step(
                     arrays(params),
                     gradients(params),
@@ -91,7 +92,6 @@ class Adam(Optimizer):
                 )
                 for state in states:
                     state["step"]._array.fill(age + 1)
-                note_changes(params)
         return loss
 
     def _age(self, p: Any) -> int:

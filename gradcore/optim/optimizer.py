@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Any
 
 from ..autograd.grad_mode import enable_grad
+from ..autograd.tape import tell_changing, watched
 from ..autograd.variable import bump
 from ..backends import Array, Backend, backend_of
 from ..tensor.gradients import zero_gradients
@@ -229,8 +230,10 @@ def gradients(params: Iterable[Any]) -> list[Array]:
 
 
 def note_changes(params: Iterable[Any]) -> None:
-    """Tell autograd that the parameters were changed in place."""
+    """Tell autograd that the parameters are about to be changed in place."""
     for p in params:
+        if watched():
+            tell_changing(p)
         bump(p.counter())
 
 

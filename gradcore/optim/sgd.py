@@ -73,6 +73,7 @@ class SGD(Optimizer):
                 if first:
                     for p in params:
                         self.state[p]["momentum_buffer"] = wrap(backend.empty(p._array.shape, p._array.dtype))
+                note_changes(params)
                 backend.sgd_step(
                     arrays(params),
                     gradients(params),
@@ -85,7 +86,6 @@ class SGD(Optimizer):
                     maximize=group["maximize"],
                     first=first,
                 )
-                note_changes(params)
         return loss
 
     def _is_first(self, p: Any) -> bool:
