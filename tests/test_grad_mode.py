@@ -1,5 +1,4 @@
-"""`no_grad`, `enable_grad`, `set_grad_enabled`: as blocks, calls and decorators, for each thread; and backward passes
-in several threads."""
+"""`no_grad`, `enable_grad`, `set_grad_enabled`: as blocks, calls and decorators, for each thread."""
 
 from __future__ import annotations
 
@@ -8,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from behaviour import does, leaf
 
 import gradcore as gc
@@ -197,44 +195,6 @@ def test_backward_runs_without_recording_whatever_the_mode(device: str) -> None:
         return seen, g.requires_grad, m.is_grad_enabled()
 
     assert does(code, device) == [[[False, False], [True, False]], True, True]
-
-
-# ---------------------------------------------------------------- backward passes in threads
-def test_backward_from_several_threads() -> None:
-    """Gradients of one leaf add up, whoever computes them; one graph may be gone through by several at once."""
-    x = gc.ones(50, dtype=gc.float64, requires_grad=True)
-
-    class Triple(gc.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, t: Any) -> Any:
-            ctx.save_for_backward(t)
-            return t * 3
-
-        @staticmethod
-        def backward(ctx: Any, g: Any) -> Any:
-            (t,) = ctx.saved_tensors
-            return g * 3 * t
-
-    shared = Triple.apply(x).exp().log().sum()
-    start = threading.Barrier(8)
-    errors: list[Exception] = []
-
-    def work() -> None:
-        try:
-            start.wait()
-            for _ in range(20):
-                (x * x).sum().backward()
-                shared.backward(retain_graph=True)
-        except Exception as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    assert not errors
-    assert x.grad.tolist() == pytest.approx([8 * 20 * (2 + 3.0)] * 50)
 
 
 def test_backward_within_backward(device: str) -> None:

@@ -7,7 +7,6 @@ same rules, so that it is recorded itself.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from heapq import heappop, heappush, heappushpop
 from typing import Any
@@ -20,14 +19,12 @@ from ..ops.convert import to_copy
 from ..ops.shape import clone, view
 from . import tape
 from .grad_mode import mode, recording
-from .hooks import apply_hooks, run_posthooks, run_prehooks, run_tensor_hooks
+from .hooks import accumulating, apply_hooks, run_posthooks, run_prehooks, run_tensor_hooks
 from .lines import written
 from .saved import FREED, saved_tensor, unpacked
 from .tape import edge_of, tell, type_name, wrap
 from .tracer import Tracer
 from .variable import Edge, Moment, Node, Variable, bump, last_change
-
-_accumulate = threading.Lock()
 
 # Looks at what each node gives, in anomaly mode.
 anomaly: Any = None
@@ -101,7 +98,7 @@ def run(
         for leaf in watched:
             if leaf._extra.prehooks:
                 (leaves[leaf],) = run_prehooks(leaf._extra.prehooks, (leaves[leaf],), create_graph)
-        with _accumulate:
+        with accumulating:
             _store(leaves, create_graph)
         if mode.observers:
             tell(None, [t for t, _ in roots], {}, [leaf._grad for leaf in leaves])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +12,9 @@ from .tape import type_name, wrap
 from .variable import Extra, Variable
 
 _ids = itertools.count()
+
+# Held while gradients are added up: several passes may reach one tensor at once.
+accumulating = threading.Lock()
 
 Hooks = dict[int, Callable[..., Any]]
 
@@ -54,7 +58,8 @@ def run_tensor_hooks(extra: Extra, g: Any, several: bool, create_graph: bool) ->
         t, g = reference(), values[index]
         if t is not None and g is not None:
             g = clone(g if create_graph else wrap(g))
-            t._grad = g if t._grad is None else t._grad + g
+            with accumulating:
+                t._grad = g if t._grad is None else t._grad + g
     return values if several else values[0]
 
 

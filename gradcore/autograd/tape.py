@@ -126,20 +126,21 @@ def node_of(t: Variable) -> Node | None:
 
 def refresh_view(t: Variable, base: Variable) -> None:
     """Give a view the history it has after in-place changes of its base."""
-    t._seen = base.counter()[1]
-    if not base._requires_grad:
-        return
-    fresh: Any = base
-    before = mode.enabled, mode.inference
-    mode.enabled, mode.inference = True, False
-    try:
-        for op, attrs, result in t._chain:
-            fresh = apply(op, (fresh,), attrs)
-            if isinstance(fresh, tuple):
-                fresh = fresh[result]
-    finally:
-        mode.enabled, mode.inference = before
-    t.set_history(fresh._node, fresh._index)
+    seen = base.counter()[1]
+    if base._requires_grad:
+        fresh: Any = base
+        before = mode.enabled, mode.inference
+        mode.enabled, mode.inference = True, False
+        try:
+            for op, attrs, result in t._chain:
+                fresh = apply(op, (fresh,), attrs)
+                if isinstance(fresh, tuple):
+                    fresh = fresh[result]
+        finally:
+            mode.enabled, mode.inference = before
+        t.set_history(fresh._node, fresh._index)
+    # Last: who finds this in another thread takes the history to be there.
+    t._seen = seen
 
 
 def wants_grad(t: Variable) -> bool:
