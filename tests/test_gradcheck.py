@@ -65,6 +65,19 @@ WRONG: dict[str, Code] = {
         lambda t: t * 2 if float(t.detach()[0]) > 1 else t.float(), double(m, 1.0, 2.0), fast_mode=True
     ),
     "wrong shape": lambda m, d: m.autograd.gradcheck(square(m, lambda g, x: g[:2]), double(m, 1.0, 2.0, 3.0)),
+    "no mode": lambda m, d: m.autograd.gradcheck(lambda t: t, double(m, 1.0), check_backward_ad=False),
+    "no mode of gradgradcheck": lambda m, d: m.autograd.gradgradcheck(
+        lambda t: t, double(m, 1.0), check_rev_over_rev=False
+    ),
+    "batched without backward mode": lambda m, d: m.autograd.gradcheck(
+        lambda t: t, double(m, 1.0), check_backward_ad=False, check_forward_ad=True, check_batched_grad=True
+    ),
+    "batched without forward mode": lambda m, d: m.autograd.gradcheck(
+        lambda t: t, double(m, 1.0), check_batched_forward_grad=True
+    ),
+    "undefined without backward mode": lambda m, d: m.autograd.gradgradcheck(
+        lambda t: t, double(m, 1.0), check_rev_over_rev=False, check_fwd_over_rev=True
+    ),
     "second derivative": lambda m, d: m.autograd.gradgradcheck(
         square(m, lambda g, x: 2 * g * x.detach()), double(m, 1.0), double(m, 1.0)
     ),
@@ -188,3 +201,21 @@ def test_gradients_of_the_outputs_of_gradgradcheck() -> None:
 def _watched(out: Any, contiguous: list[bool]) -> Any:
     out.register_hook(lambda g: contiguous.append(g.is_contiguous()))
     return out
+
+
+def test_batched_forward_mode() -> None:
+    class Branching(gc.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x * 2
+
+        @staticmethod
+        def jvp(ctx: Any, t: Any) -> Any:
+            return t * 2 if t.sum().item() != 0.125 else t
+
+    x = double(gc, 1.0, 2.0)
+    options = {"check_forward_ad": True, "check_backward_ad": False}
+    assert gc.autograd.gradcheck(lambda t: t.exp() * t.sum(), x, check_batched_forward_grad=True, **options)
+    assert gc.autograd.gradcheck(Branching.apply, x, **options)
+    with pytest.raises(gc.autograd.GradcheckError, match="While computing batched gradients, got: "):
+        gc.autograd.gradcheck(Branching.apply, x, check_batched_forward_grad=True, **options)

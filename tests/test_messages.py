@@ -14,7 +14,8 @@ import math
 import pickle
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -555,7 +556,7 @@ F(lambda ctx, x: (ctx.mark_dirty(x), x)[1], None)(leaf(1))
 > RuntimeError: a leaf Variable that requires grad has been used in an in-place operation.
 # Function: mark_dirty of a number
 F(lambda ctx, x: (ctx.mark_dirty(3), x)[1], None)(leaf(1))
-~ RuntimeError: mark_dirty can only accept variables, but argument 0 is of type int
+> RuntimeError: mark_dirty can only accept variables, but argument 0 is of type int
 # Function: a non-differentiable output
 F(lambda ctx, x: non_diff(ctx, x), None)(leaf(1)).backward()
 > RuntimeError: element 0 of tensors does not require grad and does not have a grad_fn
@@ -577,6 +578,19 @@ seen = []
 F(lambda ctx, x, k, y: (seen.append(ctx.needs_input_grad), x * 2)[1], lambda ctx, g: (g, None, None))(leaf(1), 3, ones(1)).backward()
 out = seen
 > [(True, False, False)]
+# Function: a gradient for a number
+F(lambda ctx, x, k: x * k, lambda ctx, g: (g, g))(leaf(1), 2).backward()
+> RuntimeError: function FBackward returned a gradient different than None at position 2, but the corresponding forward input was not a Variable
+# Function: instance
+m.autograd.Function()(leaf(1))
+~ DeprecationWarning: <class 'gradcore.autograd.function.Function'> should not be instantiated.
+~ RuntimeError: Legacy autograd function with non-static forward method is deprecated.
+# Function: mark_non_differentiable of a number
+F(lambda ctx, x: (ctx.mark_non_differentiable(3), x * 1)[1], None)(leaf(1))
+> RuntimeError: mark_non_differentiable only accepts variable arguments, but got int
+# Function: keyword arguments
+F(lambda ctx, x: x * 2, None)(x=leaf(1))
+> nothing
 # hook on what requires no grad
 ones(1).register_hook(print)
 > RuntimeError: cannot register a hook on a tensor that doesn't require gradient
@@ -1075,6 +1089,151 @@ l.weight = ones(1, 1)
 l = m.nn.Linear(1, 1)
 l.register_parameter('w', leaf(1) * 2)
 > TypeError: cannot assign 'gradcore.FloatTensor' object to parameter 'w' (gradcore.nn.Parameter or None required)
+## inference mode
+# inference tensor saved
+with m.inference_mode():
+    x = ones(1)
+leaf(1) * x
+> RuntimeError: Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use `gradcore.no_grad()` instead of `gradcore.inference_mode()`.
+# inference tensor changed
+with m.inference_mode():
+    x = ones(1)
+x.add_(1)
+> RuntimeError: Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a normal tensor before doing inplace update.See https://github.com/pygradcore/rfcs/pull/17 for more details.
+# inference tensor requires grad
+with m.inference_mode():
+    x = ones(1)
+x.requires_grad_()
+> RuntimeError: Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.
+# inference tensor version
+with m.inference_mode():
+    x = ones(1)
+x._version
+> RuntimeError: Inference tensors do not track version counter.
+## forward mode
+# dual without a level
+m.autograd.forward_ad.make_dual(ones(1), ones(1))
+> RuntimeError: Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual_level() first.
+# unpacked without a level
+out = m.autograd.forward_ad.unpack_dual(ones(1))
+> UnpackedDualTensor(primal=tensor([1.]), tangent=None)
+# exit without a level
+m.autograd.forward_ad.exit_dual_level()
+> RuntimeError: Dual level must be a positive number.
+# exit of another level
+m.autograd.forward_ad.exit_dual_level(level=3)
+> RuntimeError: Trying to exit a forward AD level that was not the last one that was created. This is not supported.
+# nested levels
+with fwd(m):
+    m.autograd.forward_ad.enter_dual_level()
+> RuntimeError: Nested forward mode AD is not supported at the moment
+# dual of integers
+with fwd(m) as fw:
+    fw.make_dual(tensor([1]), ones(1))
+> ValueError: Expected primal to be floating point or complex, but got: gradcore.int64
+# tangent of integers
+with fwd(m) as fw:
+    fw.make_dual(ones(1), tensor([1]))
+> ValueError: Expected tangent to be floating point or complex, but got: gradcore.int64
+# tangent of another shape
+with fwd(m) as fw:
+    fw.make_dual(ones(3), ones(4))
+> RuntimeError: Trying to set a forward gradient that has a different size than that of the original Tensor, this is not supported. Tensor is of size [3] while the given forward gradient is of size [4].
+# dual of a dual
+with fwd(m) as fw:
+    fw.make_dual(fw.make_dual(ones(1), ones(1)), ones(1))
+> RuntimeError: Making a dual Tensor based on a Tensor that already has a forward gradient at the same level 0 is not supported.
+# tangent that is a dual
+with fwd(m) as fw:
+    fw.make_dual(ones(1), fw.make_dual(ones(1), ones(1)))
+> RuntimeError: Setting a forward grad that itself has a forward gradient at the same level0 is not supported.
+# level that is not there
+with fwd(m) as fw:
+    fw.make_dual(ones(1), ones(1), level=1)
+> RuntimeError: Invalid level given to _make_dual: there is one level, 0
+# dual printed
+with fwd(m) as fw:
+    d = fw.make_dual(leaf(1, 2), ones(2))
+    out = shown(d), shown(d[0]), shown(d.detach()), shown(fw.make_dual(ones(1), ones(1)))
+> ('tensor([1., 2.], grad_fn=<ViewBackward0>, tangent=tensor([1., 1.]))', 'tensor(1., grad_fn=<SelectBackward0>, tangent=1.0)', 'tensor([1., 2.])', 'tensor([1.], tangent=tensor([1.]))')
+# dual: attributes
+with fwd(m) as fw:
+    x = leaf(1, 2)
+    d = fw.make_dual(x, ones(2))
+    p = fw.unpack_dual(d).primal
+    out = d.requires_grad, d.is_leaf, d._is_view(), d._base is x, p is x, p._is_view(), p.requires_grad
+> (True, False, True, True, False, True, True)
+# dual after its level
+with fwd(m) as fw:
+    d = fw.make_dual(ones(1), ones(1))
+with fwd(m) as fw:
+    out = d, fw.unpack_dual(d).tangent
+> (tensor([1.]), None)
+# dual and out=
+with fwd(m) as fw:
+    m.add(fw.make_dual(ones(1), ones(1)), 1, out=ones(1))
+> NotImplementedError: Trying to use forward AD with add_out that does not support it because it is an out= function
+# dual under no_grad, inference_mode
+with fwd(m) as fw:
+    d = fw.make_dual(ones(1), ones(1))
+    with m.no_grad():
+        a = d * 2
+    with m.inference_mode():
+        b = d * 2
+    out = shown(a), shown(b)
+> ('tensor([2.], tangent=tensor([2.]))', 'tensor([2.])')
+# .grad of a dual
+with fwd(m) as fw:
+    x = leaf(1, 2)
+    (fw.make_dual(x, ones(2)) ** 2).sum().backward()
+    out = shown(x.grad)
+> 'tensor([2., 4.])'
+# Function without jvp
+with fwd(m) as fw:
+    F(lambda ctx, x: x * 2, None)(fw.make_dual(ones(1), ones(1)))
+> NotImplementedError: You must implement the jvp function for custom autograd.Function to use it with forward mode AD.
+# Function without jvp, without tangents
+with fwd(m) as fw:
+    out = F(lambda ctx, x: x * 2, None)(ones(1))
+> tensor([2.])
+# jvp: number of tangents
+with fwd(m) as fw:
+    J(lambda ctx, x: x * 2, lambda ctx, t: (t, t))(fw.make_dual(ones(1), ones(1)))
+> RuntimeError: Function's jvp returned an invalid number of forward gradients (expected 1 but got 2)
+# jvp: type
+with fwd(m) as fw:
+    J(lambda ctx, x: x * 2, lambda ctx, t: 3)(fw.make_dual(ones(1), ones(1)))
+> RuntimeError: expected Variable or None (got int) for grad output 0.
+# jvp: shape
+with fwd(m) as fw:
+    J(lambda ctx, x: x * 2, lambda ctx, t: t[:1])(fw.make_dual(ones(2), ones(2)))
+> RuntimeError: Trying to set a forward gradient that has a different size than that of the original Tensor, this is not supported. Tensor is of size [2] while the given forward gradient is of size [1].
+# jvp: not in place
+with fwd(m) as fw:
+    J(lambda ctx, x: (ctx.mark_dirty(x), x.mul_(2))[1], lambda ctx, t: t * 2)(fw.make_dual(ones(2), ones(2)))
+> RuntimeError: An inplace custom Function is not modifying the forward mode gradients inplace. If the forward is modifying an input inplace, then the jvp function must modify the corresponding gradient inplace.
+# jvp: in place
+with fwd(m) as fw:
+    out = shown(J(lambda ctx, x: (ctx.mark_dirty(x), x.mul_(2))[1], lambda ctx, t: t.mul_(2))(fw.make_dual(ones(2), ones(2))))
+> 'tensor([2., 2.], tangent=tensor([2., 2.]))'
+# jvp: no view
+with fwd(m) as fw:
+    J(lambda ctx, x: x.view(1, 2), lambda ctx, t: t.view(1, 2).clone())(fw.make_dual(ones(2), ones(2)))
+> RuntimeError: A custom Function's forward is returning a view (or an input as-is) but the jvp is not returning a view.
+# jvp: what it is given
+with fwd(m) as fw:
+    seen = []
+    d = fw.make_dual(ones(1), tensor([3.]))
+    f = J(lambda ctx, x, k, y: (ctx.save_for_forward(x), x * k)[1], lambda ctx, *t: (seen.append((t, ctx.saved_tensors, m.is_grad_enabled())), t[0])[1])
+    f(d, 2, ones(1))
+    f = J(lambda ctx, x, k, y: (ctx.set_materialize_grads(False), x * k)[1], lambda ctx, *t: (seen.append(t), t[0])[1])
+    f(d, 2, ones(1))
+    seen[0] = (shown(seen[0][0]), shown(seen[0][1]), seen[0][2])
+    out = seen
+> [('(tensor([3.]), None, tensor([0.]))', '(tensor([1.], tangent=tensor([3.])),)', True), (tensor([3.]), None, None)]
+# jvp: saved for forward, no tensor
+F(lambda ctx, x: ctx.save_for_forward(3), None)(leaf(1))
+> AssertionError: save_for_forward expects all arguments to be tensors; you should save non-tensors as attributes on ctx.
 """
 
 
@@ -1100,6 +1259,23 @@ def function(m: Any, forward: Callable[..., Any], backward: Callable[..., Any] |
     return type("F", (m.autograd.Function,), methods).apply  # type: ignore[no-any-return]
 
 
+def with_jvp(m: Any, forward: Callable[..., Any], jvp: Callable[..., Any]) -> Callable[..., Any]:
+    methods = {"forward": staticmethod(forward), "jvp": staticmethod(jvp)}
+    return type("F", (m.autograd.Function,), methods).apply  # type: ignore[no-any-return]
+
+
+@contextmanager
+def fwd(m: Any) -> Iterator[Any]:
+    """A level of forward mode."""
+    with m.autograd.forward_ad.dual_level():
+        yield m.autograd.forward_ad
+
+
+def shown(x: Any) -> str:
+    """The text of `x`, on one line."""
+    return re.sub(r"\s+", " ", _plain(repr(x)))
+
+
 def hook(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def my_hook(g: Any) -> Any:
         return change(g)
@@ -1120,8 +1296,12 @@ def non_diff(ctx: Any, x: Any) -> Any:
 
 
 NAMES = {
-    f.__name__: f for f in (copy, math, pickle, warnings, hook, saving_output, non_diff)
+    f.__name__: f for f in (copy, math, pickle, warnings, hook, saving_output, non_diff, fwd, shown)
 } | {"np": np}  # fmt: skip
+
+
+# What PyTorch says once in a process, or of itself.
+ONCE = ("Converting a tensor with requires_grad=True to a scalar", "jit.script")
 
 
 def outcome(m: Any, device: str, code: str) -> list[str]:
@@ -1132,6 +1312,7 @@ def outcome(m: Any, device: str, code: str) -> list[str]:
         **names,
         "m": m,
         "F": partial(function, m),
+        "J": partial(with_jvp, m),
         "leaf": lambda *values: m.tensor(values, dtype=m.float32, device=device, requires_grad=True),
         "leaf64": lambda *values: m.tensor(values, dtype=m.float64, device=device, requires_grad=True),
     }
@@ -1143,8 +1324,7 @@ def outcome(m: Any, device: str, code: str) -> list[str]:
         except Exception as error:
             result = f"{type(error).__name__}: {error}"
     lines = [f"{w.category.__name__}: {w.message}" for w in caught]
-    # PyTorch says so once in a process.
-    lines = [line for line in lines if "Converting a tensor with requires_grad=True to a scalar" not in line]
+    lines = [line for line in lines if not any(text in line for text in ONCE)]
     return [_plain(line) for line in (*lines, result)]
 
 

@@ -31,8 +31,8 @@ def _check_input(t: Any) -> None:
         raise RuntimeError(f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}")
 
 
-def _seeds(outputs: Sequence[Variable], grads: Sequence[Any], create_graph: bool) -> list[tuple[Variable, Any]]:
-    """Each output with its gradient, checked; ones for scalars where None is given."""
+def _seeds(outputs: Sequence[Variable], grads: Sequence[Any], tensors: bool) -> list[tuple[Variable, Any]]:
+    """Each output with its gradient, checked, as arrays or tensors; ones for scalars where None is given."""
     if len(grads) != len(outputs):
         raise RuntimeError(f"got {len(outputs)} tensors and {len(grads)} gradients")
     roots = []
@@ -46,7 +46,7 @@ def _seeds(outputs: Sequence[Variable], grads: Sequence[Any], create_graph: bool
             if array.size != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
             value = backend_of(array).full(array.shape, 1, array.dtype)
-            roots.append((out, wrap(value) if create_graph else value))
+            roots.append((out, wrap(value) if tensors else value))
             continue
         if not isinstance(g, Variable):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
@@ -62,7 +62,7 @@ def _seeds(outputs: Sequence[Variable], grads: Sequence[Any], create_graph: bool
             )
         if g._array.dtype != array.dtype:
             g = to_copy(g, dtype=dtypes.from_numpy(array.dtype))
-        roots.append((out, g if create_graph else not_ours(g._array)))
+        roots.append((out, g if tensors else not_ours(g._array)))
     return roots
 
 
@@ -121,7 +121,7 @@ def backward(
             if not wants_grad(t):
                 raise RuntimeError(f"One of the differentiated Tensors does not require grad (inputs[{i}])")
     engine.run(
-        _seeds(outputs, grads, create_graph),
+        _seeds(outputs, grads, create_graph or mode.dual is not None),
         retain_graph=create_graph if retain_graph is None else retain_graph,
         create_graph=create_graph,
         inputs=wanted,
@@ -166,7 +166,7 @@ def grad(
         once = (retain_graph, create_graph, allow_unused, False, materialize_grads)
         return tuple(for_each(lambda *each: grad(outs, ins, each, *once), *grads))
     found = engine.run(
-        _seeds(outs, grads, create_graph),
+        _seeds(outs, grads, create_graph or mode.dual is not None),
         retain_graph=create_graph if retain_graph is None else retain_graph,
         create_graph=create_graph,
         inputs=ins,

@@ -13,6 +13,7 @@ from ..backends import backend_of
 from ..ops.shape import cat, permute, stack, view
 from .api import grad
 from .batching import for_each
+from .grad_mode import mode
 from .tape import node_of, wants_grad, wrap
 from .tracer import lifted
 
@@ -24,7 +25,7 @@ def variable_of(t: Any, connected: bool) -> Any:
 
     Being another, it is told apart from `t` where the function uses that too, as a closure.
     """
-    t = lifted(t)
+    t = _lifted(t)
     if not (connected and wants_grad(t)):
         return leaf_of(t)
     out = view(t, shape=t._array.shape)
@@ -34,15 +35,32 @@ def variable_of(t: Any, connected: bool) -> Any:
 
 
 def without_history(t: Any) -> Any:
-    """The same values and memory; unlike `detach`, it leaves the history of what a tracer wraps."""
+    """The same values and memory. Unlike `detach`, it leaves the tangent, and the history of what a tracer wraps."""
     out = wrap(t._array)
     out._counter = t.counter()
+    return _with_tangent_of(t, out)
+
+
+def _lifted(t: Any) -> Any:
+    out = lifted(t)
+    # What forward mode was entered above of is wrapped with its tangent.
+    within = out is not t and mode.dual is not None and mode.dual.depth == len(mode.levels)
+    return _with_tangent_of(t, out) if within else out
+
+
+def _with_tangent_of(t: Any, out: Any) -> Any:
+    if mode.dual is not None:
+        from .tangents import set_tangent, tangent_of
+
+        value = tangent_of(t)
+        if value is not None:
+            set_tangent(out, value)
     return out
 
 
 def leaf_of(t: Any) -> Any:
     """A leaf that requires grad, with the values and memory of `t`."""
-    out = without_history(lifted(t))
+    out = without_history(_lifted(t))
     out._set_requires_grad(True, "only Tensors of floating point dtype can require gradients")
     return out
 
@@ -54,7 +72,7 @@ def with_history_of(t: Any) -> Any:
         return t
     out = wrap(t._array)
     out.set_history(node, t._index)
-    return out
+    return _with_tangent_of(t, out)
 
 
 def filled_like(t: Any, value: float = 0) -> Any:

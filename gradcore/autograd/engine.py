@@ -19,7 +19,7 @@ from ..ops.convert import to_copy
 from ..ops.shape import clone, view
 from . import tape
 from .grad_mode import mode, recording
-from .hooks import accumulating, apply_hooks, run_posthooks, run_prehooks, run_tensor_hooks
+from .hooks import accumulating, apply_hooks, not_ours, run_posthooks, run_prehooks, run_tensor_hooks
 from .lines import written
 from .saved import FREED, saved_tensor, unpacked
 from .tape import edge_of, tell, type_name, wrap
@@ -69,11 +69,12 @@ def run(
     """Propagate gradients from `roots` (tensor, gradient) to the leaves, or to `inputs` alone.
 
     With `accumulate` the gradients are added to the leaves' `.grad`; else they are returned, one (or None) for each of
-    `inputs`. Gradients are arrays, or tensors under `create_graph`. Nothing is added to any `.grad` before the whole
-    pass has succeeded.
+    `inputs`. Gradients are arrays, or tensors under `create_graph` and in forward mode. Nothing is added to any `.grad`
+    before the whole pass has succeeded.
     """
     before, outer = mode.enabled, mode.running
-    mode.enabled = create_graph
+    forgotten = mode.dual is not None and not create_graph  # recorded for the tangents' sake
+    mode.enabled = create_graph = create_graph or forgotten
     mode.running = running = Pass(roots)
     try:
         targets = None if inputs is None else [(edge_of(t), t._index) for t in inputs]
@@ -81,6 +82,9 @@ def run(
         if anomaly is not None:
             running.node = None
             anomaly.check_roots(roots)
+        if forgotten:
+            mode.enabled, create_graph = False, not accumulate
+            leaves, captured = _forgotten(leaves, create_graph), _forgotten(captured, create_graph)
         watched = []
         for leaf, g in leaves.items():
             if leaf._hooks:
@@ -418,6 +422,13 @@ def _ancestors(starts: Sequence[Any], targets: set[int]) -> set[Any]:
             stack.append((edge, True))
             stack.extend((e, False) for e in below if e is not None and e not in reaches)
     return {e for e, yes in reaches.items() if yes}
+
+
+def _forgotten(found: dict[Any, Any], tensors: bool) -> dict[Any, Any]:
+    """Gradients without the history that their recording gave them: arrays, or tensors with their tangents."""
+    from .tangents import detached
+
+    return {key: detached(g) if tensors else not_ours(g._array) for key, g in found.items() if g is not None}
 
 
 def _store(leaves: dict[Any, Any], create_graph: bool) -> None:

@@ -18,6 +18,7 @@ from .hooks import not_ours
 from .inplace import rebase
 from .kept import Computed, Trail, is_cut, tensors_in
 from .saved import FREED, unpacked
+from .tangents import pass_on, without_tangents
 from .tape import edge_of, needs_at, observing, record, recorded, tell, wants_grad, wrap
 from .tracer import level_of
 from .variable import Node, Variable, bump, describe
@@ -110,18 +111,19 @@ class FunctionCtx:
         if node is None:
             raise RuntimeError(FREED)
         tensors: list[Any] = []
-        kept = iter(zip(unpacked(node), node.counters))
+        kept = enumerate(zip(unpacked(node), node.counters))
+        tangents = {} if node.extra is None else node.extra.tangents
         for place in self._places:
             if place is None:
                 tensors.append(None)
                 continue
             edge, index = place
-            array, counter = next(kept)
+            k, (array, counter) = next(kept)
             if isinstance(edge, Variable):
                 tensors.append(edge)
                 continue
             t = wrap(array)
-            t._counter = counter
+            t._counter, t._tangent = counter, tangents.get(k)
             if edge == "inside":
                 if self._recorded:
                     t = _refusing(node, t, _INSIDE.format(node.name(), f"element {len(tensors)} of saved_tensors"))
@@ -267,6 +269,12 @@ class Function:
 
     @staticmethod
     def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        """The tangents of the outputs, from those of the inputs: forward mode (see `autograd.forward_ad`).
+
+        What it needs is given to `ctx.save_for_forward` and found in `ctx.saved_tensors`. Inputs without a tangent have
+        zeros, or None after `ctx.set_materialize_grads(False)`; what is no tensor has None. Where `forward` changes an
+        input in place, `jvp` does so with its tangent.
+        """
         raise NotImplementedError(
             "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
         )
@@ -323,7 +331,7 @@ class Function:
         if needed and op.keeps is not False and level is None:
             trail = Trail(a for a, needs in zip(args, ctx.needs_input_grad) if needs)
             followed = observing(trail)
-        with recording(False):
+        with recording(False), without_tangents():
             if level is not None:
                 made, several = level.apply_function(cls, args)
                 result = tuple(made) if several else made[0]
@@ -358,8 +366,11 @@ class Function:
             if needed and t._node is None and t._requires_grad:
                 raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
             bump(t.counter())
+        saved = ctx._to_save
         if needed and any(isinstance(o, Variable) for o in outputs):
             cls._record(ctx, args, outputs, trail)
+        if mode.dual is not None:
+            pass_on(cls, ctx, args, outputs, saved)
         ctx.saved_for_forward = None
         tell(op, args, {}, outputs)
         return tuple(outputs) if several else outputs[0]

@@ -27,6 +27,9 @@ class _Mode(threading.local):
     converted: list[str] | None = None
     # The innermost backward pass that is running.
     running: Any = None
+    # The level of forward mode that is entered, and the same while operations pass tangents on.
+    dual_level: Any = None
+    dual: Any = None
     # Pairs of functions that saved tensors go through, innermost last, and why there must be none now.
     saved_hooks: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = ()
     no_saved_hooks: str | None = None

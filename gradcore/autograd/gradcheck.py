@@ -13,6 +13,8 @@ from .. import dtypes
 from ..backends import backend_of
 from ..ops.shape import stack
 from .api import grad
+from .batching import for_each
+from .forward_ad import dual_level, make_dual, unpack_dual
 from .function import Function
 from .grad_mode import mode
 from .tape import wants_grad, wrap
@@ -131,6 +133,29 @@ class _Check:
             raise GradcheckError(f"Gradient has dtype mismatch: {complaints[0]}")
         return [np.zeros(t._array.size) if g is None else _host(g) for t, g in zip(self.sources, found)]
 
+    def pushed_forward(self, k: int, direction: np.ndarray) -> list[np.ndarray]:
+        """The derivative of each result along `direction` of source `k`, by forward mode."""
+        directions = [np.zeros(t._array.size) for t in self.sources]
+        directions[k] = direction
+        return self.dual_results(directions)
+
+    def dual_results(self, directions: Sequence[np.ndarray | None]) -> list[np.ndarray]:
+        """The tangents of the results for those of the sources; None: no tangent."""
+        tangents = [None if d is None else wrap(_array_like(t, d)) for t, d in zip(self.sources, directions)]
+        return [
+            np.zeros(o._array.size) if tangent is None else _host(tangent)
+            for o, tangent in zip(self.results, self.pushed(tangents))
+        ]
+
+    def pushed(self, tangents: Sequence[Any]) -> list[Any]:
+        """The tangents of the results, as tensors or None, for those of the sources."""
+        with dual_level():
+            given = [t.detach() if isinstance(t, Variable) else t for t in self.inputs]  # type: ignore[attr-defined]
+            for i, tangent in zip(self.wanted, tangents):
+                if tangent is not None:
+                    given[i] = make_dual(given[i], tangent)
+            return [unpack_dual(o).tangent for o in _tuple(self.function(*given)) if _is_float(o)]
+
     def pulled_back_twice(self, o: int, cotangent: np.ndarray) -> list[np.ndarray]:
         """`pulled_back`, which has to give the same once more."""
         first, second = self.pulled_back(o, cotangent), self.pulled_back(o, cotangent)
@@ -213,6 +238,70 @@ class _Check:
             text += "The test would have passed in slow mode (fast_mode=False).\n"
         return text
 
+    def forward_mode(self) -> None:
+        """Every element of every Jacobian, from forward mode."""
+        if not self.outputs:
+            return self.backward_mode()
+        for k, t in enumerate(self.sources):
+            expected = self.of_outputs(self.numerical(k))
+            rows = [self.of_outputs(self.pushed_forward(k, unit)) for unit in _units(t._array.size)]
+            for o, numerical in enumerate(expected):
+                analytical = np.array([row[o] for row in rows]).reshape(numerical.shape)
+                if not _close(analytical, numerical, self.options.rtol, self.options.atol):
+                    self.disagreement(o, k, analytical, numerical, _FORWARD)
+        return None
+
+    def forward_mode_projected(self) -> None:
+        """`jacobian @ u` with one random u for each source, from forward mode."""
+        generator = np.random.default_rng(0)
+        for k, t in enumerate(self.sources):
+            u = _projection(generator, t)
+            expected = self.of_outputs(self.difference(k, u))
+            for o, (found, difference) in enumerate(zip(self.of_outputs(self.pushed_forward(k, u)), expected)):
+                if not _close(found, difference, self.options.rtol, self.options.atol * u.sum()):
+                    self.disagreement(o, k, found, difference, _FORWARD)
+
+    def undefined_tangents(self) -> None:
+        """An input without a tangent counts as one with zeros."""
+        generator = np.random.default_rng(0)
+        us: list[Any] = [_projection(generator, t) for t in self.sources]
+        for k, t in enumerate(self.sources):
+            zeros = self.dual_results([*us[:k], np.zeros(t._array.size), *us[k + 1 :]])
+            none = self.dual_results([*us[:k], None, *us[k + 1 :]])
+            for o, (a, b) in enumerate(zip(zeros, none)):
+                if not _close(a, b, 1e-5, 1e-8):
+                    raise GradcheckError(
+                        f"Mismatch in tangent values for output with index: {o} when input: {k} has an undefined "
+                        f"tangent value. Got: {b} but expected: {a}"
+                    )
+
+    def batched_tangents(self) -> None:
+        """Two tangents of a source at once, by `vmap`, must give what they give one after the other."""
+        generator = np.random.default_rng(0)
+        for k, t in enumerate(self.sources):
+            seeds = [wrap(_array_like(t, generator.uniform(-1, 1, t._array.size))) for _ in range(2)]
+
+            def push(tangent: Any, k: int = k) -> list[Any]:
+                return self.pushed([tangent if i == k else None for i in range(len(self.sources))])
+
+            each = [push(seed) for seed in seeds]
+            try:
+                found = for_each(push, stack(*seeds))
+            except (RuntimeError, NotImplementedError, TypeError) as error:
+                raise GradcheckError(f"While computing batched gradients, got: {error}\n\n{_BATCHED}") from error
+            for o, (batch, *expected) in enumerate(zip(found, *each)):
+                if batch is not None:
+                    self.compare_batch(o, k, batch, expected)
+
+    def compare_batch(self, o: int, k: int, batch: Any, each: Sequence[Any]) -> None:
+        """Raise GradcheckError unless `batch` has the values of `each`."""
+        expected = np.stack([_host(g) for g in each])
+        if not _close(_host(batch), expected.reshape(-1), self.options.rtol, self.options.atol):
+            raise GradcheckError(
+                f"For output {o} and input {k}:\n\n{_BATCHED}\n\nGot:\n{batch}\n\n"
+                f"Expected:\n{_shown(expected, batch._array.dtype)}"
+            )
+
     def zero_gradients(self) -> None:
         """Gradients of zero must give gradients of zero."""
         zeros = [wrap(_array_like(o, np.zeros(o._array.size))) for o in self.outputs]
@@ -256,21 +345,18 @@ class _Check:
             except (RuntimeError, NotImplementedError, TypeError) as error:
                 raise GradcheckError(f"While computing batched gradients, got: {error}\n\n{_BATCHED}") from error
             for k, batch in enumerate(found):
-                if batch is None:
-                    continue
-                expected = np.stack([_host(g[k]) for g in each])
-                if not _close(_host(batch), expected.reshape(-1), self.options.rtol, self.options.atol):
-                    raise GradcheckError(
-                        f"For output {o} and input {k}:\n\n{_BATCHED}\n\nGot:\n{batch}\n\n"
-                        f"Expected:\n{_shown(expected, batch._array.dtype)}"
-                    )
+                if batch is not None:
+                    self.compare_batch(o, k, batch, [g[k] for g in each])
 
 
 _BATCHED = (
-    "gradcheck or gradgradcheck failed while testing batched gradient computation: the backward pass is run by vmap, "
-    "for several gradients at once. A backward function must not need their values (no item(), no branch on them); "
-    "check_batched_grad=False leaves this check out"
+    "gradcheck or gradgradcheck failed while testing batched gradient computation: the backward pass, or forward mode, "
+    "is run by vmap, for several gradients at once. A backward function must not need their values (no item(), no "
+    "branch on them); check_batched_grad=False, or check_batched_forward_grad=False, leaves this check out"
 )
+
+
+_FORWARD = "computed with forward mode "
 
 
 class _Undefined(Function):
@@ -320,6 +406,9 @@ def gradcheck(
     check_undefined_grad: bool = True,
     check_grad_dtypes: bool = False,
     check_batched_grad: bool = False,
+    check_batched_forward_grad: bool = False,
+    check_forward_ad: bool = False,
+    check_backward_ad: bool = True,
     fast_mode: bool = False,
     masked: bool | None = None,
 ) -> bool:
@@ -339,8 +428,11 @@ def gradcheck(
         nondet_tol: how far two backward passes may differ.
         check_undefined_grad: whether outputs without a gradient must be taken for zeros.
         check_batched_grad: whether backward passes for several gradients at once, by `vmap`, must work.
+        check_batched_forward_grad: whether forward mode for several tangents at once, by `vmap`, must work.
         check_grad_dtypes: whether backward functions must return gradients of their tensors' dtypes. (If they do not,
             the gradients are converted.)
+        check_forward_ad: compare forward mode with the differences, too; inputs without a tangent must count as zeros.
+        check_backward_ad: whether to check backward passes at all.
         fast_mode: compare one random projection `v @ jacobian @ u` of each Jacobian instead: two evaluations of `func`
             for each input and two backward passes for each output, whatever their sizes. (Random projections of both
             sides as in HIPS autograd's `check_grads` and, with the tolerances used here, pytorch/pytorch#53876.)
@@ -351,20 +443,31 @@ def gradcheck(
     >>> torch.autograd.gradcheck(torch.sin, x)
     True
     """
+    if not (check_forward_ad or check_backward_ad):
+        raise AssertionError("Expected at least one of check_forward_ad or check_backward_ad to be True")
+    if check_batched_grad and not check_backward_ad:
+        raise AssertionError("Setting check_batched_grad=True requires check_backward_ad to be True")
+    if check_batched_forward_grad and not check_forward_ad:
+        raise AssertionError("Setting check_batched_forward_grad=True requires check_forward_ad to be True")
     values = _tuple(inputs)
     _check_inputs(values)
     options = _Options(eps, atol, rtol, nondet_tol, check_undefined_grad, check_grad_dtypes, fast_mode, bool(masked))
     try:
         check = _Check(func, values, options)
-        if fast_mode:
-            check.backward_mode_projected()
-        else:
-            check.backward_mode()
-        check.zero_gradients()
-        if check_undefined_grad:
-            check.undefined_gradients()
-        if check_batched_grad:
-            check.batched_gradients()
+        if check_backward_ad:
+            (check.backward_mode_projected if fast_mode else check.backward_mode)()
+        if check_forward_ad:
+            (check.forward_mode_projected if fast_mode else check.forward_mode)()
+            if check_undefined_grad:
+                check.undefined_tangents()
+            if check_batched_forward_grad:
+                check.batched_tangents()
+        if check_backward_ad:
+            check.zero_gradients()
+            if check_undefined_grad:
+                check.undefined_gradients()
+            if check_batched_grad:
+                check.batched_gradients()
     except GradcheckError:
         if raise_exception:
             raise
@@ -386,6 +489,8 @@ def gradgradcheck(
     check_undefined_grad: bool = True,
     check_grad_dtypes: bool = False,
     check_batched_grad: bool = False,
+    check_fwd_over_rev: bool = False,
+    check_rev_over_rev: bool = True,
     fast_mode: bool = False,
     masked: bool = False,
 ) -> bool:
@@ -394,6 +499,8 @@ def gradgradcheck(
     Args:
         grad_outputs: the values of the latter; random ones that require grad by default.
         gen_non_contig_grad_outputs: make those random ones non-contiguous.
+        check_fwd_over_rev: check forward mode through the backward pass.
+        check_rev_over_rev: check backward passes through the backward pass.
 
     The other arguments are those of `gradcheck`.
 
@@ -402,6 +509,12 @@ def gradgradcheck(
     >>> torch.autograd.gradgradcheck(torch.sin, x)
     True
     """
+    if not (check_fwd_over_rev or check_rev_over_rev):
+        raise AssertionError("Expected at least one of check_fwd_over_rev or check_rev_over_rev to be True")
+    if check_undefined_grad and not check_rev_over_rev:
+        raise AssertionError("Setting check_undefined_grad=True requires check_rev_over_rev to be True")
+    if check_batched_grad and not check_rev_over_rev:
+        raise AssertionError("Setting check_batched_grad=True requires check_rev_over_rev to be True")
     values = _tuple(inputs)
     seeds = _tuple(grad_outputs)
     if grad_outputs is None:
@@ -409,9 +522,12 @@ def gradgradcheck(
         outputs = [o for o in _tuple(func(*values)) if isinstance(o, Variable) and wants_grad(o)]
         seeds = tuple([_random_leaf(o, generator, gen_non_contig_grad_outputs) for o in outputs])
     count = len(values)
-    wanted = [i for i, t in enumerate(values) if isinstance(t, Variable) and wants_grad(t)]
+    differentiated = [i for i, t in enumerate((*values, *seeds)) if isinstance(t, Variable) and wants_grad(t)]
+    wanted = [i for i in differentiated if i < count]
 
     def first_order(*arguments: Any) -> tuple[Any, ...]:
+        for i in differentiated:  # forward mode gets them without history
+            arguments[i].requires_grad_()
         ins, given = arguments[:count], arguments[count:]
         outputs = [o for o in _tuple(func(*ins)) if isinstance(o, Variable) and wants_grad(o)]
         if not outputs:
@@ -430,6 +546,8 @@ def gradgradcheck(
         check_undefined_grad=check_undefined_grad,
         check_grad_dtypes=check_grad_dtypes,
         check_batched_grad=check_batched_grad,
+        check_forward_ad=check_fwd_over_rev,
+        check_backward_ad=check_rev_over_rev,
         fast_mode=fast_mode,
         masked=masked,
     )

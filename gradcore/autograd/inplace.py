@@ -13,7 +13,19 @@ from ..ops.convert import to_copy
 from ..ops.core import Attrs, MixedDevices, Op, array_of, array_op
 from ..ops.shape import clone, each_batched, with_rank
 from .grad_mode import mode
-from .tape import apply, edge_of, needs_at, node_of, record, recorded, scalars_moved, tell, tell_changing, wants_grad
+from .tape import (
+    apply,
+    edge_of,
+    needs_at,
+    node_of,
+    passes_tangents,
+    record,
+    recorded,
+    scalars_moved,
+    tell,
+    tell_changing,
+    wants_grad,
+)
 from .tracer import Level, Tracer, interpreted, level_of, operands_of
 from .variable import Node, Variable, bump, next_sequence
 
@@ -27,7 +39,7 @@ def through(x: Any, chain: Sequence[tuple[Op, Attrs, int]]) -> Any:
     return x
 
 
-@array_op(public=False)
+@array_op(public=False, linear=["grad"])
 def zero_view(grad: Array, chain: Any) -> Array:
     """A copy of `grad` with zeros where the view of `chain` lies."""
     backend = backend_of(grad)
@@ -56,7 +68,7 @@ copy_slices.derivative(
 )
 
 
-@array_op(name="copy_values", public=False, grad_name="CopyBackwards")
+@array_op(name="copy_values", public=False, grad_name="CopyBackwards", linear=["input value"])
 def copy_values(input: Array, value: Array) -> Array:
     """`value` broadcast to the shape and converted to the dtype of `input`."""
     backend = backend_of(input)
@@ -187,6 +199,7 @@ def apply_inplace(op: Op, inputs: Sequence[Any], attrs: Attrs, write: Callable[.
             return apply_inplace(op, moved, attrs)
         if op is not copy_values:  # (which converts and broadcasts)
             check_result(op.name + "_", target._array, result)
+    change = _change(op, inputs, attrs) if passes_tangents(level) else None
     tell_changing(target)
     node = None
     if wanted:
@@ -212,8 +225,23 @@ def apply_inplace(op: Op, inputs: Sequence[Any], attrs: Attrs, write: Callable[.
         node.sequence = next_sequence()
         recorded(node)
         rebase(target, node)
+    if change is not None:
+        change.finish(target, node)
     tell(op, inputs, attrs, (target,))
     return target
+
+
+def _change(op: Op, inputs: Sequence[Any], attrs: Attrs) -> Any:
+    """What changes in place do in forward mode; None if nothing has a tangent."""
+    from .tangents import Change
+
+    return Change(op, inputs, attrs) if _concerned(inputs) else None
+
+
+def _concerned(inputs: Sequence[Any]) -> bool:
+    from .tangents import tangent_of
+
+    return any(isinstance(t, Variable) and tangent_of(t) is not None for t in inputs)
 
 
 def apply_out(op: Op, inputs: Sequence[Any], attrs: Attrs, out: Any) -> Any:
@@ -229,6 +257,10 @@ def write_out(op: str, inputs: Sequence[Any], out: Any, compute: Callable[[], An
         raise RuntimeError(
             f"{op}(): functions with out=... arguments don't support automatic differentiation, but one of the "
             "arguments requires grad."
+        )
+    if mode.dual is not None and _concerned((*inputs, out)):
+        raise NotImplementedError(
+            f"Trying to use forward AD with {op}_out that does not support it because it is an out= function"
         )
     check_target(out)
     result = compute()._array

@@ -165,6 +165,8 @@ def saved_tensor(node: Node, k: int, value: Any, whole: bool = True) -> Any:
     t._counter = node.counters[k]
     if edge is not None:
         t._node, t._index, t._requires_grad = edge, index, True
+    if node.extra is not None:
+        t._tangent = node.extra.tangents.get(k)
     return t
 
 

@@ -162,6 +162,29 @@ def recorded(node: Node) -> None:
         pack(node)
 
 
+def passes_tangents(level: Level | None) -> bool:
+    """Whether tangents go through what is done at `level`: not through levels that were entered within forward mode, as
+    what they wrap has the tangents, nor through what is below those that forward mode was entered in."""
+    dual = mode.dual
+    return (
+        dual is not None
+        and not mode.inference
+        and (level is None or level.depth <= dual.depth)
+        and len(mode.levels) >= dual.depth
+    )
+
+
+def done(
+    op: Op, inputs: Sequence[Any], attrs: Attrs, results: Sequence[Any], node: Node | None, level: Level | None
+) -> None:
+    """Called with every operation when it has been run and recorded, while there are watchers."""
+    if passes_tangents(level):
+        from .tangents import propagate
+
+        propagate(op, inputs, attrs, results, node)
+    tell(op, inputs, attrs, results)
+
+
 def record(
     plan: Plan,
     inputs: Sequence[Any],
@@ -247,11 +270,12 @@ def apply(op: Op, inputs: Sequence[Any], attrs: Attrs) -> Any:
     results = (out,)
     if out.__class__ is tuple:
         if op.composite is None:
-            return _several(op, inputs, arrays, needs, attrs, out)
+            return _several(op, inputs, arrays, needs, attrs, out, level)
         results, out = out, out[0]  # the others are for the backward pass
     if op.view is None and out is arrays[0]:
         return inputs[0]
     tensor = bare(_tensor, out)
+    node = None
     if op.view is not False:
         _mark_views(op, inputs[0], arrays[0], (tensor,), attrs)
     if True in needs and mode.enabled and out.dtype.kind in "fV":
@@ -263,7 +287,7 @@ def apply(op: Op, inputs: Sequence[Any], attrs: Attrs) -> Any:
         if _watchers:
             recorded(node)
     if _watchers:
-        tell(op, inputs, attrs, (tensor,))
+        done(op, inputs, attrs, (tensor,), node, level)
     return tensor
 
 
@@ -273,10 +297,17 @@ def needs_at(level: Level, arrays: Sequence[Any], needs: Sequence[bool]) -> list
 
 
 def _several(
-    op: Op, inputs: Sequence[Any], arrays: Sequence[Any], needs: Sequence[bool], attrs: Attrs, results: Sequence[Array]
+    op: Op,
+    inputs: Sequence[Any],
+    arrays: Sequence[Any],
+    needs: Sequence[bool],
+    attrs: Attrs,
+    results: Sequence[Array],
+    level: Level | None,
 ) -> tuple[Any, ...]:
     """The tensors of an op with several results, recorded if a gradient is wanted."""
     tensors = tuple([wrap(r) for r in results])
+    node = None
     if op.view is not False:
         _mark_views(op, inputs[0], arrays[0], tensors, attrs)
     if True in needs and mode.enabled:
@@ -293,7 +324,7 @@ def _several(
             if _watchers:
                 recorded(node)
     if _watchers:
-        tell(op, inputs, attrs, tensors)
+        done(op, inputs, attrs, tensors, node, level)
     return tensors
 
 

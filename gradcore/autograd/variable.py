@@ -79,6 +79,15 @@ def spec_of(array: Array) -> Spec | None:
     return found
 
 
+class Tangent:
+    """The tangent of a tensor, of the same shape, at one level of forward mode: None if it has none there."""
+
+    __slots__ = ("__weakref__", "level", "value")
+
+    def __init__(self, level: Any, value: Any):
+        self.level, self.value = level, value
+
+
 class Variable:
     """An array and its place in the graph; `Tensor` adds everything a user sees.
 
@@ -117,6 +126,8 @@ class Variable:
     _severed: str | None = None
     # One of the views that one operation made, or a view of one: not to be changed in place where that is recorded.
     _one_of_several: bool = False
+    # Its derivative in the direction that forward mode goes, at the level it belongs to.
+    _tangent: Tangent | None = None
     # Functions of the gradient (a leaf's; those of results live in their node's `extra`).
     _hooks: dict[int, Any] | None = None
     # Of a leaf, its `AccumulateGrad`, while somebody looks at that, and what hooks and notes that was given.
@@ -180,7 +191,7 @@ Edge = Union["Node", Variable, None]
 class Extra:
     """The rarely used part of a node, or of the place where a leaf stands."""
 
-    __slots__ = ("accumulated", "hooks", "metadata", "packed", "posthooks", "prehooks", "retained")
+    __slots__ = ("accumulated", "hooks", "metadata", "packed", "posthooks", "prehooks", "retained", "tangents")
 
     def __init__(self) -> None:
         # By index of the result: hooks on its gradient, and which tensor retains that.
@@ -193,6 +204,8 @@ class Extra:
         self.accumulated: dict[int, Any] = {}
         # Whether something that is saved went through hooks.
         self.packed = False
+        # By their place the tangents of what is saved.
+        self.tangents: dict[int, Tangent] = {}
 
 
 # A file, a line and a function's name.

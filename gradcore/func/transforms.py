@@ -8,7 +8,8 @@ from typing import Any
 
 from .. import dtypes
 from ..autograd.derivatives import Tangents, filled_like, gradients, jacobian, jacobian_by_rows, with_history_of
-from ..autograd.grad_mode import is_grad_enabled, recording
+from ..autograd.forward_ad import dual_level, make_dual, unpack_dual
+from ..autograd.grad_mode import is_grad_enabled, mode, recording
 from ..autograd.tape import wants_grad
 from ..autograd.variable import Variable
 from ..utils._pytree import Structure, flatten, unflatten
@@ -127,11 +128,8 @@ class _Run:
         """The tangents of the outputs; RuntimeError, under `strict`, for one that depends on no primal."""
         create_graph = self.level.leads_out(*self.outputs) or (is_grad_enabled() and any(map(wants_grad, tangents)))
         found = through.of(tangents, create_graph)
-        if strict and any(t is None for t in found):
-            raise RuntimeError(
-                "jvp(f, primals, tangents, strict=True): The output of f is independent of the inputs. This is not "
-                "allowed with strict=True."
-            )
+        if strict:
+            _check_dependent(found)
         return self.released(_zeros_for_none(found, self.outputs), self.outputs_structure)
 
     def matrix(self, blocks: Sequence[Sequence[Any]]) -> Any:
@@ -260,8 +258,8 @@ def jvp(
 ) -> tuple[Any, ...]:
     """The value of `func` at `primals`, and its Jacobian there times `tangents`.
 
-    There is no forward-mode differentiation behind it but two backward passes, so it costs about three times the
-    function and needs derivatives of derivatives.
+    It is forward mode (see `autograd.forward_ad`): a Function needs a `jvp`, and a `no_grad` inside of `func` makes no
+    difference. Within forward mode, which does not nest, it is two backward passes.
 
     Args:
         func: returns tensors, nested in any way; with `has_aux`, those and anything else, as a tuple.
@@ -296,10 +294,34 @@ def jvp(
                 f"not supported. Tensor is of size {list(p._array.shape)} while the given forward gradient is of size "
                 f"{list(t._array.shape)}."
             )
+    if mode.dual_level is None:
+        return _forward(func, list(zip(flat_primals, flat_tangents)), structure, strict, has_aux)
     run = _Run(func, primals, None, has_aux, _JVP)
     _check_tensors(run.outputs, _JVP)
     tangent = run.pushed_forward(run.tangents(), flat_tangents, strict)
     return run.released_output(), tangent, *run.aux
+
+
+def _forward(
+    func: Callable[..., Any], pairs: Sequence[tuple[Any, Any]], structure: Structure, strict: bool, has_aux: bool
+) -> tuple[Any, ...]:
+    """`jvp` by forward mode, for `pairs` of a primal and its tangent."""
+    with dual_level():
+        output, aux = _split(func(*unflatten([make_dual(p, t) for p, t in pairs], structure)), has_aux, _JVP)
+        outputs, outputs_structure = flatten(output)
+        _check_tensors(outputs, _JVP)
+        found = [unpack_dual(out).tangent for out in outputs]
+    if strict:
+        _check_dependent(found)
+    return output, unflatten(_zeros_for_none(found, outputs), outputs_structure), *((aux,) if has_aux else ())
+
+
+def _check_dependent(tangents: Sequence[Any]) -> None:
+    if any(t is None for t in tangents):
+        raise RuntimeError(
+            "jvp(f, primals, tangents, strict=True): The output of f is independent of the inputs. This is not allowed "
+            "with strict=True."
+        )
 
 
 def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:

@@ -10,7 +10,7 @@ from ..devices import device as Device
 from .core import array_op
 
 
-@array_op(name="to_copy", public=False, grad_name="ToCopyBackward0")
+@array_op(name="to_copy", public=False, grad_name="ToCopyBackward0", linear=["input"])
 def to_copy(input: Array, dtype: dtypes.dtype | None = None, device: Device | None = None) -> Array:
     """A copy of `input` as `dtype` on `device` (None: as it is)."""
     source = backend_of(input)

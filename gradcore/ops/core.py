@@ -249,6 +249,9 @@ class ArrayOp(Op):
         self.inputs = tuple(n for n, a in annotated.items() if a in ("Array", "Array | None", "Sequence[Array]"))
         self.variadic = bool(self.inputs) and annotated[self.inputs[0]] == "Sequence[Array]"
         self.rules: dict[str, Callable[..., Any]] = {}
+        # Groups of inputs, in each of which the op is linear while the others are fixed.
+        self.linear: tuple[tuple[str, ...], ...] = ()
+        self.forward_rule: Callable[..., Any] | None = None
 
     def derivative(self, **rules: Callable[..., Any]) -> None:
         """Set the rules by input name."""
@@ -258,6 +261,22 @@ class ArrayOp(Op):
         """Set one rule for all inputs (a decorator)."""
         self.rules["*"] = rule
         return rule
+
+    def forward_derivative(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Set how forward mode gets the tangent of the (only) result, in op calls (a decorator).
+
+        What the rule needs it names in its parameters: an input, `NAME_tangent` (None: a constant), `result`, an
+        attribute. Without a rule the tangent is derived (see `autograd.tangents`), at a higher price.
+        """
+        self.forward_rule = rule
+        return rule
+
+    def forward(self, inputs: Sequence[Any], tangents: Sequence[Any], attrs: Attrs, result: Any) -> Any:
+        """The tangent of the result, by the rule."""
+        assert self.forward_rule is not None
+        known = {**self.defaults, **attrs, **dict(zip(self.inputs, inputs)), "result": result}
+        known.update({f"{n}_tangent": t for n, t in zip(self.inputs, tangents)})
+        return self.forward_rule(**{n: known.get(n) for n in inspect.signature(self.forward_rule).parameters})
 
     def composite_of(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Set the definition in plain ops (a decorator): what higher derivatives are taken of, and the tests' oracle.
@@ -337,13 +356,19 @@ def array_op(
     method: bool = True,
     varargs: str | None = None,
     public: bool = True,
+    linear: Sequence[str] = (),
 ) -> Any:
-    """Declare an `ArrayOp` (a decorator). `method`: also a method of Tensor; `public`: also a function of gradcore."""
+    """Declare an `ArrayOp` (a decorator). `method`: also a method of Tensor; `public`: also a function of gradcore.
+
+    `linear` tells, for forward mode, in which inputs the op is linear while the others are fixed: `["input", "other"]`
+    in each, `["input value"]` in both at once. (Views are, in their first input.)
+    """
 
     def declare(f: Callable[..., Any]) -> ArrayOp:
         op = ArrayOp(f, name, grad_name)
         op.view, op.varargs, op.public = view, varargs, public
         op.methods = (op.name,) if method and public else ()
+        op.linear = tuple(tuple(group.split()) for group in linear)
         return register(op)
 
     return declare(function) if function is not None else declare

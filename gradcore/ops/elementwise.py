@@ -54,6 +54,7 @@ class Elementwise(Op):
         self.bool_error = bool_error
         self.program_of = lru_cache(maxsize=None)(self._program_of)
         self.primitive = lru_cache(maxsize=None)(self._primitive)
+        self.tangent_rule = lru_cache(maxsize=None)(self._tangent_rule)
         self._given = program
         if program is not None:
             self.parameters, self.defaults = program.inputs, {}
@@ -222,7 +223,7 @@ class Elementwise(Op):
             if "grad0" not in gradient.inputs:  # it brings the shape and the dtype
                 gradient = Program(("grad0", *gradient.inputs), gradient.outputs)
         programs = (program, gradient)
-        op = _backward_op(self, gradient)
+        op = _derived_op(self, gradient, "backward")
         # Where each of the gradient program's inputs comes from.
         outputs = range(len(program.outputs))
         grads = [i for i in outputs if f"grad{i}" in gradient.inputs]
@@ -253,6 +254,41 @@ class Elementwise(Op):
                 passed_on = direct
                 return Plan(self, (), (), lambda gs, saved, attrs, meta: passed_on(gs[0]), None, direct, programs)
         return Plan(self, positions, results, backward, None, direct, programs)
+
+    def tangent(self, inputs: Sequence[Any], tangents: Sequence[Any], attrs: Attrs, results: Sequence[Any]) -> Any:
+        """The tangent of the result, from those of the inputs (None: a constant); None if it is zero everywhere.
+
+        The Jacobian is diagonal: what takes the gradient of the result to that of an input takes the tangent of the
+        input to that of the result. One fused program adds up the inputs'. NotImplemented where it cannot be had so.
+        """
+        key, _ = self.split(inputs, attrs)
+        rule = self.tangent_rule(tuple([t is not None for t in tangents]), key)
+        if rule is None or rule is NotImplemented:
+            return rule
+        op, sources = rule
+        known = {f"tangent{i}": t for i, t in enumerate(tangents)}
+        known.update(zip(self.inputs, inputs))
+        known.update({n: attrs.get(n, self.defaults.get(n)) for n in sources if n not in known})
+        return op(*[results[0] if n == "result0" else known[n] for n in sources])
+
+    def _tangent_rule(self, given: tuple[bool, ...], key: tuple[Any, ...]) -> Any:
+        """The op that `tangent` runs, and the names of its operands: `tangent0`, ..., inputs, `result0`."""
+        program = self.program_of(key)
+        wanted = [n for n, g in zip(self.inputs, given) if g]
+        if len(program.outputs) > 1 or program.random:
+            return NotImplemented
+        gradient, present = program.gradient(wanted, self._hand_rule(program, self.fixed(key)), self.recompute)
+        terms = iter(gradient.outputs)
+        total: Any = None
+        for name, p in zip(wanted, present):
+            if p:
+                tangent = make_input(f"tangent{self.inputs.index(name)}")
+                (term,) = substitute((next(terms),), {make_input("grad0"): tangent})
+                total = term if total is None else total + term
+        if total is None:
+            return None
+        program = Program(sorted(input_names((total,))), [total])
+        return _derived_op(self, program, "tangent"), program.inputs
 
     def _hand_rule(self, program: Program, fixed: dict[str, Any]) -> Callable[..., Any] | None:
         if self.by_hand is None:
@@ -288,15 +324,16 @@ def _padded(function: Callable[..., Any], places: Sequence[int], count: int) -> 
     return padded
 
 
-_backward_ops: dict[tuple[str, str], Elementwise] = {}
+_derived_ops: dict[tuple[str, str, str], Elementwise] = {}
 
 
-def _backward_op(op: Elementwise, gradient: Program) -> Elementwise:
-    found = _backward_ops.get((op.name, gradient.key))
+def _derived_op(op: Elementwise, program: Program, kind: str) -> Elementwise:
+    """An op that computes a derivative of `op`, of the `kind` "backward" or "tangent"."""
+    found = _derived_ops.get((op.name, kind, program.key))
     if found is None:
-        found = Elementwise(op.function, name=f"{op.name}_backward", program=gradient.positional())
+        found = Elementwise(op.function, name=f"{op.name}_{kind}", program=program.positional())
         found.batch_rule = op.batch_rule
-        _backward_ops[(op.name, gradient.key)] = found
+        _derived_ops[(op.name, kind, program.key)] = found
     return found
 
 

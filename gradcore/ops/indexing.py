@@ -149,7 +149,7 @@ def _select_batch(inputs: Sequence[Any], shapes: Sequence[Any], key: Key) -> Any
     return select_view(inputs[0], key=(slice(None), *key))
 
 
-@array_op(name="index", public=False)
+@array_op(name="index", public=False, linear=["input"])
 def index(input: Array, key: Key) -> Array:
     """`input[key]` where the key holds index or bool arrays: a copy."""
     check_key("index", input, key)
@@ -164,7 +164,7 @@ def _index_batch(
     return found.in_front(index(input, key=found.key))
 
 
-@array_op(name="index_backward", public=False)
+@array_op(name="index_backward", public=False, linear=["grad"])
 def index_backward(grad: Array, shape: tuple[int, ...], key: Key) -> Array:
     """Zeros of `shape` with `grad` added at `key`."""
     backend = backend_of(grad)
@@ -204,7 +204,7 @@ index.derivative(input=_rule)
 index_backward.derivative(grad=pick)
 
 
-@array_op(name="index_put", public=False, grad_name="IndexPutBackward0")
+@array_op(name="index_put", public=False, grad_name="IndexPutBackward0", linear=["input value"])
 def index_put(input: Array, value: Array, key: Key) -> Array:
     """A copy of `input` with `value` written at `key`."""
     check_key("index_put", input, key)
@@ -265,7 +265,7 @@ def write_batch(
     target[found.key] = _as_written(value, shape, batched, found, target, size)
 
 
-@array_op(name="index_fill_zero", public=False)
+@array_op(name="index_fill_zero", public=False, linear=["input"])
 def index_fill(input: Array, key: Key) -> Array:
     """A copy of `input` with zeros at `key`."""
     out = backend_of(input).copy(input)

@@ -56,7 +56,7 @@ def _product_name(node: Any) -> str:
     return {(1, 1): "DotBackward0", (2, 1): "MvBackward0", (2, 2): "MmBackward0"}.get((a, b), "MatmulBackward0")
 
 
-@array_op(grad_name=_product_name)
+@array_op(grad_name=_product_name, linear=["input", "other"])
 def matmul(input: Array, other: Array) -> Array:
     """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
     _check("matmul", input, other)
@@ -105,7 +105,7 @@ def _matmul_batch(
 matmul.derivative(input=_matmul_input, other=_matmul_other)
 
 
-@array_op(grad_name="MmBackward0")
+@array_op(grad_name="MmBackward0", linear=["input", "mat2"])
 def mm(input: Array, mat2: Array) -> Array:
     """The product of two matrices (n, k) and (k, m): (n, m)."""
     _check("mm", input, mat2, ("self", "mat2"))
@@ -134,7 +134,7 @@ mm.batching(_as_matmul(_check_mm))
 mm.derivative(input=lambda g, mat2: mm(g, transposed(mat2)), mat2=lambda g, input: mm(transposed(input), g))
 
 
-@array_op
+@array_op(linear=["input", "mat2"])
 def bmm(input: Array, mat2: Array) -> Array:
     """The products of a batch of matrices (b, n, k) and (b, k, m): (b, n, m)."""
     _check("bmm", input, mat2, ("self", "mat2"))
@@ -154,7 +154,7 @@ bmm.batching(_as_matmul(_check_bmm))
 bmm.derivative(input=lambda g, mat2: bmm(g, transposed(mat2)), mat2=lambda g, input: bmm(transposed(input), g))
 
 
-@array_op
+@array_op(linear=["input", "tensor"])
 def dot(input: Array, tensor: Array) -> Array:
     """The inner product of two vectors of equal length."""
     _check("dot", input, tensor, ("self", "tensor"))
@@ -212,6 +212,15 @@ def _linear_batch(inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequenc
 def _linear_rule(g: Array, input: Array, weight: Array, needs: tuple[bool, ...]) -> Any:
     # On arrays only: a higher derivative is taken of the composite below.
     return backend_of(g).linear_backward(g, input, weight, needs)
+
+
+@linear.forward_derivative
+def _linear_tangent(input: Any, weight: Any, input_tangent: Any, weight_tangent: Any, bias_tangent: Any) -> Any:
+    total = bias_tangent
+    for x, w in ((input_tangent, weight), (input, weight_tangent)):
+        if x is not None and w is not None:
+            total = linear(x, w, total) if total is bias_tangent else add(total, linear(x, w))
+    return total
 
 
 @linear.composite_of

@@ -87,7 +87,7 @@ def along(op: Any, input: Any, input_shape: Shape, attrs: dict[str, Any], size: 
     return op(input, **{**attrs, "dim": tuple([d + 1 for d in wrap_dims(dim, n)])})
 
 
-@array_op(public=False)
+@array_op(public=False, linear=["grad"])
 def spread(grad: Array, shape: Shape, dim: Dims, keepdim: bool) -> Array:
     """The gradient of a reduced tensor, broadcast to the `shape` before the reduction (a view)."""
     shape = tuple(shape)
@@ -124,7 +124,7 @@ def _numbered(name: str) -> Callable[[Any], str]:
     return lambda node: f"{name}Backward{int(node.attrs.get('dim') is not None)}"
 
 
-@array_op(grad_name=_numbered("Sum"))
+@array_op(grad_name=_numbered("Sum"), linear=["input"])
 def sum(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Array:
     """The sum over `dim` (an int, several, or None for all); integers and bools are summed as int64."""
     return reduce_array("sum", input, dim, keepdim, dtype=_integers_widen(input, dtype))
@@ -135,7 +135,7 @@ spread.derivative(grad=lambda g, dim, keepdim: sum(g, dim=dim, keepdim=keepdim))
 sum.derivative(input=lambda g, input_shape, dim, keepdim: spread(g, shape=input_shape, dim=dim, keepdim=keepdim))
 
 
-@array_op(grad_name=_numbered("Mean"))
+@array_op(grad_name=_numbered("Mean"), linear=["input"])
 def mean(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Array:
     """The mean over `dim`."""
     return reduce_array("mean", input, dim, keepdim, dtype=_float_out("mean", input, dtype))
@@ -337,7 +337,7 @@ def _at_index(g: Any, index: Any, input_shape: Any, dim: int, keepdim: bool) -> 
     return index_scatter(g, index, size=input_shape[axis], dim=axis)
 
 
-@array_op(public=False)
+@array_op(public=False, linear=["grad"])
 def index_scatter(grad: Array, index: Array, size: int, dim: int) -> Array:
     """Zeros with `grad` at the positions `index` along `dim`; both have size 1 there."""
     backend = backend_of(grad)
@@ -349,7 +349,7 @@ def index_scatter(grad: Array, index: Array, size: int, dim: int) -> Array:
 _AT = trace(lambda g, index, position: call("where", call("eq", index, position), g, 0))
 
 
-@array_op(public=False)
+@array_op(public=False, linear=["input"])
 def index_gather(input: Array, index: Array, dim: int) -> Array:
     """The elements at the positions `index` (size 1 along `dim`)."""
     return backend_of(input).xp.take_along_axis(input, index, dim)

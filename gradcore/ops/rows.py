@@ -98,6 +98,8 @@ def _backward_output(g: Any, grad: Any, output: Any, dim: int, log: bool) -> Any
     return sub(mul(g, inner), mul(grad, sum_op(mul(g, output), dim=dim, keepdim=True)))
 
 
+softmax.forward_derivative(lambda input_tangent, result, dim: _backward_grad(input_tangent, result, dim, False))
+log_softmax.forward_derivative(lambda input_tangent, result, dim: _backward_grad(input_tangent, result, dim, True))
 softmax_backward.derivative(grad=_backward_grad, output=_backward_output)
 
 

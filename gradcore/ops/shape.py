@@ -241,7 +241,7 @@ contiguous.batching(lambda input: contiguous(input))
 contiguous.derivative(input=lambda g: g)
 
 
-@array_op
+@array_op(linear=["input"])
 def clone(input: Array) -> Array:
     """A copy, through which gradients flow."""
     return backend_of(input).copy(input)
@@ -251,7 +251,7 @@ clone.batching(lambda input: clone(input))
 clone.derivative(input=lambda g: g)
 
 
-@array_op(method=False)
+@array_op(method=False, linear=["tensors"])
 def cat(tensors: Sequence[Array], dim: int = 0) -> Array:
     """The tensors joined along an existing dimension; one-dimensional empty ones are skipped."""
     if not tensors:
@@ -331,7 +331,7 @@ narrow.derivative(
 )
 
 
-@array_op(public=False)
+@array_op(public=False, linear=["grad"])
 def narrow_backward(grad: Array, shape: Shape, dim: int, start: int, length: int) -> Array:
     """Zeros of `shape` with `grad` where `narrow` took its elements."""
     out = backend_of(grad).full(tuple(shape), 0, grad.dtype)
@@ -349,7 +349,7 @@ narrow_backward.batching(
 narrow_backward.derivative(grad=lambda g, dim, start, length: narrow(g, dim=dim, start=start, length=length))
 
 
-@array_op(method=False)
+@array_op(method=False, linear=["tensors"])
 def stack(tensors: Sequence[Array], dim: int = 0) -> Array:
     """Tensors of one shape joined along a new dimension."""
     if not tensors:

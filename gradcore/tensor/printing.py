@@ -109,6 +109,7 @@ def repr_of(
     device: object = "cpu",
     requires_grad: bool = False,
     grad_fn_name: str | None = None,
+    tangent: object = None,
     prefix: str = "tensor(",
 ) -> str:
     """A tensor's `repr`: its numbers, then whatever of device, shape, dtype and autograd state they do not imply.
@@ -136,6 +137,8 @@ def repr_of(
         suffixes.append(f"grad_fn=<{grad_fn_name}>")
     elif requires_grad:
         suffixes.append("requires_grad=True")
+    if tangent is not None:
+        suffixes.append(f"tangent={tangent}")
     return _with_suffixes(prefix + tensor_str(array, len(prefix)), suffixes, len(prefix)) + ")"
 
 

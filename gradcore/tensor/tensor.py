@@ -19,6 +19,7 @@ from ..autograd import api
 from ..autograd.grad_mode import mode
 from ..autograd.hooks import RemovableHandle, register
 from ..autograd.inplace import check_target
+from ..autograd.tangents import tangent_of
 from ..autograd.tape import apply, node_of, set_tensor_type, tell, wants_grad, wrap
 from ..autograd.tracer import Tracer
 from ..autograd.variable import AccumulateGrad, Extra, Variable, bare, bump, shown
@@ -473,6 +474,7 @@ class Tensor(TensorMethods):
             device=self.device,
             requires_grad=self._requires_grad,
             grad_fn_name=None if node is None else node.name(),
+            tangent=None if mode.dual is None else tangent_of(self),
         )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
