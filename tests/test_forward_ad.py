@@ -423,6 +423,60 @@ def test_func_jvp_is_forward_mode() -> None:
     assert mode.dual_level is None
 
 
+class Product(gc.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Any, y: Any) -> Any:
+        return x**3 * y, x.sum()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def jvp(ctx: Any, t: Any, s: Any) -> Any:
+        x, y = ctx.saved_tensors
+        return 3 * x**2 * y * t + x**3 * s, t.sum()
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_functions_on_batches(position: int) -> None:
+    w, xs, vs = gc.randn(3), gc.randn(4, 3), gc.randn(4, 3)
+
+    def function(x: Any) -> Any:
+        return Product.apply(*((x, w) if position == 0 else (w, x)))
+
+    def push(f: Callable[..., Any], x: Any, v: Any) -> tuple[Any, ...]:
+        with fwad.dual_level():
+            return tuple(fwad.unpack_dual(out).tangent for out in f(fwad.make_dual(x, v)))
+
+    each = [gc.stack(found) for found in zip(*[push(function, x, v) for x, v in zip(xs, vs)])]
+    for found in (
+        push(gc.func.vmap(function), xs, vs),
+        gc.func.vmap(lambda x, v: push(function, x, v))(xs, vs),
+        gc.func.jvp(gc.func.vmap(function), (xs,), (vs,))[1],
+    ):
+        assert all(map(gc.allclose, found, each))
+
+
+def test_checkpoints(device: str) -> None:
+    x = gc.randn(3, dtype=gc.float64, device=device, requires_grad=True)
+
+    def function(t: Any) -> Any:
+        return gc.utils.checkpoint.checkpoint(lambda u: (u.exp() * u).sum(), t, use_reentrant=False)
+
+    assert gc.autograd.gradcheck(function, x, check_forward_ad=True)
+    assert gc.autograd.gradgradcheck(function, x, check_fwd_over_rev=True)
+
+
+def test_ops_of_the_user() -> None:
+    leaky = gc.elementwise(lambda x, y: x * y + x / (1 + y * y), name="leaky_for_forward_mode")
+    x, y = (gc.randn(3, dtype=gc.float64, requires_grad=True) for _ in range(2))
+    assert gc.autograd.gradcheck(leaky, (x, y), check_forward_ad=True, check_batched_forward_grad=True)
+    assert gc.autograd.gradgradcheck(leaky, (x, y), check_fwd_over_rev=True)
+
+
 # ---------------------------------------------------------------- levels
 def test_levels_are_of_threads_and_end() -> None:
     watchers = tape._watchers

@@ -38,17 +38,18 @@ def without_history(t: Any) -> Any:
     """The same values and memory. Unlike `detach`, it leaves the tangent, and the history of what a tracer wraps."""
     out = wrap(t._array)
     out._counter = t.counter()
-    return _with_tangent_of(t, out)
+    return with_tangent_of(t, out)
 
 
 def _lifted(t: Any) -> Any:
     out = lifted(t)
     # What forward mode was entered above of is wrapped with its tangent.
     within = out is not t and mode.dual is not None and mode.dual.depth == len(mode.levels)
-    return _with_tangent_of(t, out) if within else out
+    return with_tangent_of(t, out) if within else out
 
 
-def _with_tangent_of(t: Any, out: Any) -> Any:
+def with_tangent_of(t: Any, out: Any) -> Any:
+    """`out`, which stands for `t`, with the tangent of that in forward mode."""
     if mode.dual is not None:
         from .tangents import set_tangent, tangent_of
 
@@ -72,7 +73,7 @@ def with_history_of(t: Any) -> Any:
         return t
     out = wrap(t._array)
     out.set_history(node, t._index)
-    return _with_tangent_of(t, out)
+    return with_tangent_of(t, out)
 
 
 def filled_like(t: Any, value: float = 0) -> Any:

@@ -19,7 +19,7 @@ from .inplace import rebase
 from .kept import Computed, Trail, is_cut, tensors_in
 from .saved import FREED, unpacked
 from .tangents import pass_on, without_tangents
-from .tape import edge_of, needs_at, observing, record, recorded, tell, wants_grad, wrap
+from .tape import edge_of, needs_at, observing, passes_tangents, record, recorded, tell, wants_grad, wrap
 from .tracer import level_of
 from .variable import Node, Variable, bump, describe
 
@@ -331,7 +331,9 @@ class Function:
         if needed and op.keeps is not False and level is None:
             trail = Trail(a for a, needs in zip(args, ctx.needs_input_grad) if needs)
             followed = observing(trail)
-        with recording(False), without_tangents():
+        # What a level wraps has its tangents from the Function that is applied below.
+        quiet: Any = without_tangents() if level is None else nullcontext()
+        with recording(False), quiet:
             if level is not None:
                 made, several = level.apply_function(cls, args)
                 result = tuple(made) if several else made[0]
@@ -369,7 +371,7 @@ class Function:
         saved = ctx._to_save
         if needed and any(isinstance(o, Variable) for o in outputs):
             cls._record(ctx, args, outputs, trail)
-        if mode.dual is not None:
+        if passes_tangents(level):
             pass_on(cls, ctx, args, outputs, saved)
         ctx.saved_for_forward = None
         tell(op, args, {}, outputs)

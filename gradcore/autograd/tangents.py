@@ -10,8 +10,8 @@ How a tangent is computed follows from what the op declares. In this order:
 - an op with a rule for forward mode: that;
 - an elementwise op: the Jacobian is diagonal, and so its own transpose. The tangent is the sum of the backward rules of
   the inputs, each with an input's tangent in the place of the gradient, as one fused program;
-- a view, or an op that is declared `linear` in some inputs: the op itself, of the tangents;
 - an op with a composite: the tangent of that;
+- a view, or an op that is declared `linear` in some inputs: the op itself, of the tangents;
 - any other: two backward passes (see `derivatives.Tangents`).
 """
 
@@ -29,8 +29,8 @@ from ..ops.convert import to_copy
 from ..ops.core import ArrayOp, Attrs, Op
 from ..ops.elementwise import Elementwise
 from ..ops.shape import clone, contiguous, expand, narrow, permute, reshape
-from .derivatives import Tangents, variable_of
-from .grad_mode import enable_grad, mode
+from .derivatives import Tangents, variable_of, without_history
+from .grad_mode import mode, recording
 from .inplace import apply_inplace, copy_values, through
 from .tape import apply, wants_grad, wrap
 from .tracer import Tracer
@@ -210,11 +210,11 @@ def _two_passes(
     connected = mode.enabled
     wanted = [i for i, t in enumerate(tangents) if t is not None]
     recorded = connected and any(isinstance(t, Variable) and wants_grad(t) for t in (*inputs, *tangents))
-    with enable_grad():
+    with recording(True):
         given = list(inputs)
         for i, t in enumerate(inputs):
             if isinstance(t, Variable):
-                given[i] = variable_of(t, connected) if i in wanted else (t if connected else t.detach())  # type: ignore[attr-defined]
+                given[i] = variable_of(t, connected) if i in wanted else (t if connected else without_history(t))
         out = apply(op, given, attrs)
         outs = out if isinstance(out, tuple) else (out,)
         if not any(wants_grad(o) for o in outs):
@@ -301,13 +301,14 @@ def pass_on(function: Any, ctx: Any, args: Sequence[Any], outputs: Sequence[Any]
                 )
             continue
         shown = any(t is not None and value.shares_memory(t) for t in given)
-        if out._is_view() and not shown:
+        is_view = any(isinstance(a, Variable) and out.shares_memory(a) for a in args)
+        if is_view and not shown:
             raise RuntimeError(
                 "A custom Function's forward is returning a view (or an input as-is) but the jvp is not returning a "
                 "view."
             )
         with without_tangents():
-            value = _fitted(out, value if out._is_view() or not shown else clone(value))
+            value = _fitted(out, value if is_view or not shown else clone(value))
         set_tangent(out, value)
     node = None if ctx._node is None else ctx._node()
     if node is not None:

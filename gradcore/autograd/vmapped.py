@@ -90,13 +90,14 @@ class _MemberCtx:
     def __init__(self, needs_input_grad: tuple[bool, ...]):
         self.needs_input_grad = needs_input_grad
         self.saved_tensors: tuple[Any, ...] = ()
+        self.saved_for_forward: tuple[Any, ...] = ()
         self._marked: dict[str, Any] = {}
 
     def save_for_backward(self, *tensors: Any) -> None:
         self.saved_tensors = tensors
 
     def save_for_forward(self, *tensors: Any) -> None:
-        """`jvp` is not asked for on batches."""
+        self.saved_for_forward = tensors
 
     def mark_non_differentiable(self, *tensors: Any) -> None:
         self._marked["mark_non_differentiable"] = tensors
@@ -110,7 +111,7 @@ def _for_each_member(cls: Any, level: BatchLevel, batched: tuple[bool, ...]) -> 
     size, randomness = level.size, level.randomness
 
     def entered(inner: BatchLevel, values: Sequence[Any], which: Sequence[bool]) -> list[Any]:
-        return [inner.batch(v) if b else v for v, b in zip(values, which)]
+        return [inner.batch(v) if b and v is not None else v for v, b in zip(values, which)]
 
     def left(inner: BatchLevel, t: Any) -> Any:
         value, own = inner.members(t)
@@ -133,11 +134,16 @@ def _for_each_member(cls: Any, level: BatchLevel, batched: tuple[bool, ...]) -> 
             with BatchLevel(size, randomness) as inner:
                 each = [inner.batch(out) if isinstance(out, Variable) else out for out in outputs]
                 cls.setup_context(own, tuple(entered(inner, inputs, batched)), tuple(each) if several else each[0])
-                kept = [(None, False) if t is None else inner.members(t) for t in own.saved_tensors]
-            own.saved_tensors = ()
+                kept, kept_forward = (
+                    [(None, False) if t is None else inner.members(t) for t in tensors]
+                    for tensors in (own.saved_tensors, own.saved_for_forward)
+                )
+            own.saved_tensors = own.saved_for_forward = ()
             # What is an output is saved as that, so that it keeps its place in the graph.
             ctx.save_for_backward(*(value for value, _ in kept))
             ctx.kept = tuple(b for _, b in kept)
+            ctx.save_for_forward(*(value for value, _ in kept_forward))
+            ctx.kept_forward = tuple(b for _, b in kept_forward)
             for name, given in own._marked.items():
                 chosen = [o for o, e in zip(outputs, each) if any(e is g for g in given)]
                 getattr(ctx, name)(*(given if name == "set_materialize_grads" else chosen))
@@ -158,6 +164,18 @@ def _for_each_member(cls: Any, level: BatchLevel, batched: tuple[bool, ...]) -> 
                     own.saved_tensors = ()
                 made = [g if g is None else left(inner, g) for g in found]
             return tuple([g if g is None or b else sum_op(g, dim=0) for g, b in zip(made, batched)])
+
+        @staticmethod
+        def jvp(ctx: Any, *tangents: Any) -> Any:
+            own = ctx.members
+            with BatchLevel(size, randomness) as inner:
+                own.saved_tensors = tuple(entered(inner, ctx.saved_tensors, ctx.kept_forward))
+                try:
+                    found, several = _as_list(cls.jvp(own, *entered(inner, tangents, batched)))
+                finally:
+                    own.saved_tensors = ()
+                made = [t if t is None else left(inner, t) for t in found]
+            return tuple(made) if several else made[0]
 
     Vmapped.__name__ = cls.__name__
     return Vmapped

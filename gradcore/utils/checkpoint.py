@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+from ..autograd.derivatives import with_tangent_of
 from ..autograd.engine import check_versions
 from ..autograd.function import Function
 from ..autograd.grad_mode import enable_grad, is_grad_enabled, mode
@@ -161,6 +162,10 @@ class _SaveInputs(Function):
         ctx.save_for_backward(*tensors)
         return start.detach()
 
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> None:
+        return None
+
 
 class _Stop(Exception):
     """Ends a recomputation that has all it wants."""
@@ -215,7 +220,7 @@ class _Call:
         check_versions(self.inputs)
         leaves = list(self.leaves)
         for i, wanted, t in zip(self.tensors, self.wanted, self.inputs.attrs["ctx"].saved_tensors):
-            leaves[i] = t.detach().requires_grad_(wanted)
+            leaves[i] = with_tangent_of(t, t.detach()).requires_grad_(wanted)
         args, kwargs = unflatten(leaves, self.structure)
         found: list[Any] = []
         lines: list[tuple[Frame, ...]] = []
