@@ -529,13 +529,13 @@ x = leaf(1) * 1
 y = f(x)
 x += 1
 y.backward()
-~ RuntimeError: one of the variables needed for gradient computation has been modified by an inplace operation: [gradcore.FloatTensor [1]] is at version 1; expected version 0 instead. Hint: enable anomaly detection to find the operation that failed to compute its gradient, with gradcore.autograd.set_detect_anomaly(True, check_nan=False). It was saved by FBackward for its backward pass: use the out-of-place operation, or change a clone().
+~ RuntimeError: one of the variables needed for gradient computation has been modified by an inplace operation: [gradcore.FloatTensor [1]], which is output 0 of Mul, is at version 1; expected version 0 instead. Hint: enable anomaly detection to find the operation that failed to compute its gradient, with gradcore.autograd.set_detect_anomaly(True, check_nan=False). It was saved by FBackward for its backward pass: use the out-of-place operation, or change a clone().
 # Function: saved output modified
 f = F(saving_output, lambda ctx, g: g * ctx.saved_tensors[0])
 y = f(leaf(1))
 y += 1
 y.backward()
-~ RuntimeError: one of the variables needed for gradient computation has been modified by an inplace operation: [gradcore.FloatTensor [1]] is at version 1; expected version 0 instead. Hint: enable anomaly detection to find the operation that failed to compute its gradient, with gradcore.autograd.set_detect_anomaly(True, check_nan=False). It was saved by FBackward for its backward pass: use the out-of-place operation, or change a clone().
+> RuntimeError: one of the variables needed for gradient computation has been modified by an inplace operation: [gradcore.FloatTensor [1]], which is output 0 of F, is at version 1; expected version 0 instead. Hint: enable anomaly detection to find the operation that failed to compute its gradient, with gradcore.autograd.set_detect_anomaly(True, check_nan=False). It was saved by FBackward for its backward pass: use the out-of-place operation, or change a clone().
 # Function: no backward
 F(lambda ctx, x: x * 2, None)(leaf(1)).backward()
 > NotImplementedError: You must implement either the backward or vjp method for your custom autograd.Function to use it with backward mode AD.
@@ -1089,6 +1089,12 @@ l.weight = ones(1, 1)
 l = m.nn.Linear(1, 1)
 l.register_parameter('w', leaf(1) * 2)
 > TypeError: cannot assign 'gradcore.FloatTensor' object to parameter 'w' (gradcore.nn.Parameter or None required)
+# anomaly
+with m.autograd.detect_anomaly(), warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    (leaf(0.).sqrt() * 0).sum().backward()
+> UserWarning: Anomaly Detection has been enabled. This mode will increase the runtime and should only be enabled for debugging.
+> RuntimeError: Function 'SqrtBackward0' returned nan values in its 0th output.
 ## inference mode
 # inference tensor saved
 with m.inference_mode():

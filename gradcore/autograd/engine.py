@@ -456,24 +456,28 @@ def _short(node: Node) -> str:
     return node.name().split("Backward")[0]
 
 
+def _maker(node: Node, k: int) -> tuple[Any, int]:
+    """The node that made what `node` saved in place `k`, if one did, and which of its results it is."""
+    plan = node.plan
+    first = len(plan.inputs)
+    if k < first:
+        return node.edges[plan.inputs[k]], node.index_of(plan.inputs[k])
+    if k - first < len(plan.outputs):
+        return node, plan.outputs[k - first]
+    return plan.op.maker(node, k)
+
+
 def check_versions(node: Node) -> None:
     """Report a saved tensor that was changed in place after it was saved."""
     assert node.saved is not None
-    plan = node.plan
     for k, counter in enumerate(node.counters):
         # The clock runs backwards: a smaller time is a later one. A result saved by an in-place op was changed by the
         # op itself, just before the node was made.
         if counter is None or counter[0] >= node.sequence:
             continue
         value = node.saved[k]
-        first = len(plan.inputs)
-        what = ""
-        if k >= first:
-            if k - first < len(plan.outputs):
-                what = f", which is output {plan.outputs[k - first]} of {_short(node)},"
-        elif isinstance(node.edges[plan.inputs[k]], Node):
-            edge: Any = node.edges[plan.inputs[k]]
-            what = f", which is output {node.index_of(plan.inputs[k])} of {_short(edge)},"
+        maker, index = _maker(node, k)
+        what = f", which is output {index} of {_short(maker)}," if isinstance(maker, Node) else ""
         changes = [time for time in counter[2:] if time < node.sequence]
         traced = [time.stack for time in changes if isinstance(time, Moment)]
         hint = "enable anomaly detection to find the operation that failed to compute its gradient, with "

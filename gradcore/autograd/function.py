@@ -173,6 +173,10 @@ class _FunctionOp(Op):
     def __init__(self, cls: type[Function]):
         super().__init__(cls.forward, name=cls.__name__, grad_name=f"{cls.__name__}Backward")
 
+    def maker(self, node: Any, k: int) -> tuple[Any, int]:
+        edge, index = [place for place in node.attrs["ctx"]._places if place is not None][k]
+        return (node if edge == "output" else edge), index
+
 
 @functools.cache
 def _plan_of(cls: type[Function]) -> Plan:

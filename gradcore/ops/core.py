@@ -127,6 +127,10 @@ class Op:
         self.batch_rule = BatchRule(rule)
         return rule
 
+    def maker(self, node: Any, k: int) -> tuple[Any, int]:
+        """The node that made what `node` saved in place `k`, beyond the inputs and results that its plan names."""
+        return None, 0
+
     def traced(self, inputs: Sequence[Any], attrs: Attrs) -> Scalar:
         """What the op is within the expression of an elementwise op that is being traced."""
         raise TypeError(
