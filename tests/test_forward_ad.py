@@ -505,6 +505,12 @@ def test_levels_are_of_threads_and_end() -> None:
         fwad.set_forward_grad_enabled(True)
         assert fwad.unpack_dual(y).tangent is None
     assert tape._watchers == watchers and fwad.unpack_dual(z).tangent is None
+
+    @fwad.dual_level()
+    def slope(t: Any) -> Any:
+        return fwad.unpack_dual(fwad.make_dual(t, gc.ones_like(t)) ** 2).tangent
+
+    assert slope(gc.ones(1)).tolist() == slope(gc.ones(1)).tolist() == [2.0]
     with pytest.raises(KeyError), fwad.dual_level():
         raise KeyError
     assert tape._watchers == watchers

@@ -10,6 +10,7 @@ UnpackedDualTensor(primal=tensor([3., 6.]), tangent=tensor([4., 2.]))
 
 from __future__ import annotations
 
+from contextlib import ContextDecorator
 from typing import Any, NamedTuple
 
 from .. import dtypes
@@ -68,8 +69,8 @@ def exit_dual_level(*, level: int | None = None) -> None:
     tape.watch(-1)
 
 
-class dual_level:
-    """The context manager of a level of forward mode; see `make_dual`.
+class dual_level(ContextDecorator):
+    """The context manager, or decorator, of a level of forward mode; see `make_dual`.
 
     Levels do not nest. Each thread has its own.
     """
