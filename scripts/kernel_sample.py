@@ -3,7 +3,7 @@
 
     python scripts/kernel_sample.py                                  all families, on the GPU
     GRADCORE_CUDA=emulate python scripts/kernel_sample.py            on the emulated device
-    python scripts/kernel_sample.py --out FILE.npz softmax adam      some families; the results go into a file
+    python scripts/kernel_sample.py --out FILE.npz softmax optimizers   some families; the results go into a file
 
 The inputs are the same in every run and on every device, so two files can be compared (`scripts/gpu_check.py` does),
 and compute-sanitizer can watch the whole run. `--no-pool` gives each array an allocation of its own, so that it sees
@@ -20,7 +20,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from gradcore import expr
+from gradcore import expr, optim
+from gradcore.autograd.tape import wrap
 from gradcore.backends import Reduction, backend_for
 from gradcore.backends.cuda import CudaBackend
 from gradcore.devices import device
@@ -192,30 +193,25 @@ def _layer_norm(cuda: CudaBackend, make: Inputs) -> Results:
 _TENSORS = ((3,), (9000,), (5, 7), ())
 
 
-def _sgd(cuda: CudaBackend, make: Inputs) -> Results:
-    for dtype, momentum in product(FLOATS, (0.0, 0.9)):
-        params, grads, buffers = ([make(s, dtype) for s in _TENSORS] for _ in range(3))
-        for first in (True, False):
-            cuda.sgd_step(
-                *(params, grads, buffers if momentum else None),
-                **{"lr": 0.1, "momentum": momentum, "dampening": 0.1, "weight_decay": 0.01, "nesterov": not first},
-                **{"maximize": False, "first": first},
+def _optimizers(cuda: CudaBackend, make: Inputs) -> Results:
+    """Steps of the optimizers, over tensors of one chunk and of several."""
+    kinds: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.1, "weight_decay": 0.01}),
+        ("AdamW", {"lr": 0.1, "amsgrad": True, "weight_decay": 0.1}),
+        ("RMSprop", {"lr": 0.01, "centered": True, "momentum": 0.5, "eps": 0.1}),
+    )
+    for dtype, (kind, options) in product(FLOATS, kinds):
+        params = [wrap(make(s, dtype)) for s in _TENSORS]
+        optimizer = getattr(optim, kind)(params, **options)
+        for _ in range(2):
+            for p, s in zip(params, _TENSORS):
+                p.grad = wrap(make(s, dtype))
+            optimizer.step()
+        for i, p in enumerate(params):
+            yield f"{kind}, {dtype}, {i}", p._array
+            yield from (
+                (f"{kind}, {dtype}, {i}, {name}", t._array) for name, t in optimizer.state[p].items() if name != "step"
             )
-        yield from ((f"{dtype}, momentum {momentum}, {i}", a) for i, a in enumerate(params + buffers))
-
-
-def _adam(cuda: CudaBackend, make: Inputs) -> Results:
-    for dtype, decoupled in product(FLOATS, (False, True)):
-        params, grads, first = ([make(s, dtype) for s in _TENSORS] for _ in range(3))
-        second, largest = ([make(s, dtype, 0.1, 1) for s in _TENSORS] for _ in range(2))
-        for step in (1, 2):
-            cuda.adam_step(
-                *(params, grads, first, second, largest if decoupled else None),
-                **{"lr": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1},
-                **{"decoupled": decoupled, "maximize": False, "step": step},
-            )
-        for i, a in enumerate(params + first + second + largest):
-            yield f"{dtype}, {'AMSGrad, ' if decoupled else ''}{i}", a
 
 
 def _random(cuda: CudaBackend, make: Inputs) -> Results:
@@ -256,8 +252,7 @@ FAMILIES: dict[str, Callable[[CudaBackend, Inputs], Results]] = {
     "softmax": _softmax,
     "cross_entropy": _cross_entropy,
     "layer_norm": _layer_norm,
-    "sgd": _sgd,
-    "adam": _adam,
+    "optimizers": _optimizers,
     "random": _random,
     "indexing": _indexing,
 }

@@ -18,6 +18,7 @@ from unittest.mock import patch
 
 import ml_dtypes
 import numpy as np
+from updates import run
 
 from gradcore import backends
 from gradcore.backends.base import Reduction
@@ -312,18 +313,16 @@ def _norms(device: CudaBackend, dtype: np.dtype) -> None:
                 device.layer_norm_backward(x, x, mean, each, p, needs)
 
 
-_SGD = {"lr": 0.1, "momentum": 0.9, "dampening": 0.0, "weight_decay": 0.1, "nesterov": True, "maximize": False}
-_ADAM = {"lr": 0.1, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1, "decoupled": True}
+# Of the optimizers those whose updates differ most.
+_STEPS = ("sgd", "sgd nesterov", "adam", "adamw amsgrad", "nadam", "radam", "adamax", "rmsprop centered", "adadelta")
 
 
 def _optimizers(device: CudaBackend, dtype: np.dtype) -> None:
     """Parameters with states of their own type, and of float32."""
     for state in {dtype, dtype_of("float32")} if dtype.itemsize == 2 else {dtype}:
         p, s = [Array((64, 64), dtype)], [Array((64, 64), state)]
-        for momenta in (None, s):
-            device.sgd_step(p, p, momenta, **_SGD, first=False)
-        for largest in (None, s):
-            device.adam_step(p, p, s, s, largest, **_ADAM, maximize=False, step=1)
+        for name in _STEPS:
+            run(device, name, [p, p, s, s, s])
 
 
 def _random(device: CudaBackend, dtype: np.dtype) -> None:

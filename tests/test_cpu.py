@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from updates import run
 
 import gradcore
 from gradcore import backends, expr
 from gradcore.backends.base import Reduction
-from gradcore.backends.cpu import backend, blocked, memory, optimizers, rows, threads
+from gradcore.backends.cpu import backend, blocked, memory, multi_tensor, rows, threads
 from gradcore.backends.cpu.backend import CpuBackend
 from gradcore.expr import numpy_functions, trace
 from gradcore.expr.numpy_blocks import compile_blocks
@@ -52,8 +53,8 @@ def small(monkeypatch):
     monkeypatch.setattr(blocked, "GRAIN", 1)
     monkeypatch.setattr(rows, "ROWS", 8)
     monkeypatch.setattr(rows, "GRAIN", 1)
-    monkeypatch.setattr(optimizers, "STRETCH", 5)
-    monkeypatch.setattr(optimizers, "GRAIN", 1)
+    monkeypatch.setattr(multi_tensor, "STRETCH", 5)
+    monkeypatch.setattr(multi_tensor, "GRAIN", 1)
     threads._count = 3
 
 
@@ -206,7 +207,7 @@ def test_a_long_sum_of_squares_is_as_accurate_as_numpys():
     assert abs(found - exact) <= max(pairwise, np.spacing(F32.type(exact)))
 
 
-# ---------------------------------------------------------------- rows and optimizers
+# ---------------------------------------------------------------- rows and multi_tensor
 @pytest.mark.parametrize("dtype", (F32, F64, F16, BF16), ids=str)
 @pytest.mark.parametrize("log", (False, True))
 def test_softmax_in_blocks(small, dtype, log):
@@ -256,29 +257,23 @@ def test_cross_entropy_in_blocks(monkeypatch, dtype, ignore_index, weighted, smo
     assert (weights is None) == (ignore_index == -100 and not weighted and not smoothing)
 
 
-@pytest.mark.parametrize("kind", ("sgd", "momentum", "adam", "amsgrad"))
+@pytest.mark.parametrize("name", ("sgd", "sgd nesterov", "adam", "adam amsgrad", "rmsprop centered", "radam"))
 @pytest.mark.parametrize("dtype", (F32, BF16), ids=str)
-def test_updates_do_not_depend_on_how_parameters_are_cut(monkeypatch, kind, dtype):
+def test_updates_do_not_depend_on_how_parameters_are_cut(monkeypatch, name, dtype):
     """Gathered, in stretches or whole; contiguous or not: the same numbers to the bit."""
 
     def stepped(stretch, little, count):
-        monkeypatch.setattr(optimizers, "STRETCH", stretch)
-        monkeypatch.setattr(optimizers, "SMALL", little)
-        monkeypatch.setattr(optimizers, "GRAIN", 1)
+        monkeypatch.setattr(multi_tensor, "STRETCH", stretch)
+        monkeypatch.setattr(multi_tensor, "SMALL", little)
+        monkeypatch.setattr(multi_tensor, "GRAIN", 1)
+        monkeypatch.setattr(multi_tensor, "_room", multi_tensor._Room())
         threads._count = count
         random = np.random.default_rng(0)
         shapes = [(3,), (4, 5), (2,), (1,), (6, 7), (5,), ()]
         columns = [[np.asarray(random.random(s)).astype(dtype) for s in shapes] for _ in range(5)]
         columns[0][4] = np.asfortranarray(columns[0][4])
-        params, grads, m, v, largest = columns
-        common = {"lr": 0.1, "weight_decay": 0.1, "maximize": True}
         for step in (1, 2):
-            if kind in ("adam", "amsgrad"):
-                options = {"beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "decoupled": False, "step": step, **common}
-                cpu.adam_step(params, grads, m, v, largest if kind == "amsgrad" else None, **options)
-            else:
-                moving = {"momentum": 0.9 * (kind == "momentum"), "dampening": 0.1, "nesterov": False}
-                cpu.sgd_step(params, grads, m if kind == "momentum" else None, **moving, first=step == 1, **common)
+            run(cpu, name, columns, step)
         return [a.tobytes() for column in columns for a in column]
 
     whole = stepped(1 << 20, 0, 1)
@@ -289,9 +284,8 @@ def test_updates_do_not_depend_on_how_parameters_are_cut(monkeypatch, kind, dtyp
 
 def test_a_parameter_given_twice_is_updated_twice():
     p, g = [np.ones(4, F32) for _ in range(2)]
-    options = {"momentum": 0, "dampening": 0, "weight_decay": 0, "nesterov": False, "maximize": False, "first": False}
-    cpu.sgd_step([p] * 5, [g] * 5, None, lr=0.125, **options)
-    np.testing.assert_array_equal(p, np.full(4, 1 - 5 * 0.125, F32))
+    run(cpu, "sgd", [[p] * 5, [g] * 5])
+    np.testing.assert_allclose(p, np.full(4, 1 - 5 * 0.1, F32), rtol=1e-6)
 
 
 def test_erf_against_the_standard_library():

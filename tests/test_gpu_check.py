@@ -50,7 +50,7 @@ def test_everything_is_tried_and_written_down(tmp_path: Path, capsys: pytest.Cap
         pytest.skip(reason)
     planted = tmp_path / "test_planted.py"
     planted.write_text(FAILING)
-    options = ["--device", "emulate", "--families", "sgd", "indexing"]
+    options = ["--device", "emulate", "--families", "optimizers", "indexing"]
     status, found = result_of(tmp_path, *options, "--", str(planted), "-n0", "-c", "pyproject.toml")
     assert status == 1 and not found["passed"]
     assert found["device"] == "the emulated device"
@@ -123,10 +123,10 @@ def test_reports_of_compute_sanitizer(
     program.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\n{script}\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    check.sanitize(["sgd"])
+    check.sanitize(["optimizers"])
     assert [(part.name, part.status) for part in check.parts] == [(tool, status) for tool in gpu_check.TOOLS]
     calls = (tmp_path / "calls").read_text().splitlines()
-    assert len(calls) == 4 and calls[0].startswith("--tool memcheck ") and calls[0].endswith("--no-pool sgd")
+    assert len(calls) == 4 and calls[0].startswith("--tool memcheck ") and calls[0].endswith("--no-pool optimizers")
     if status == "failed":
         assert "compute-sanitizer --tool memcheck" in check.parts[0].failures[0]["reproduce"]
 

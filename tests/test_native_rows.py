@@ -9,9 +9,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from updates import OPTIMIZERS, run, update_of
 
 from gradcore.backends.cpu import CpuBackend
-from gradcore.backends.cpu.native import library, norms, optimizers, rows
+from gradcore.backends.cpu.native import library, multi_tensor, norms, rows
 from gradcore.backends.cpu.native.backend import NativeBackend
 from gradcore.backends.cpu.native.calls import GRAIN, kernels
 from gradcore.backends.cpu.threads import get_num_threads, set_num_threads
@@ -62,7 +63,9 @@ def threads() -> Iterator[Any]:
 def test_kernels_are_built(dtype: np.dtype) -> None:
     # The other tests would pass without a single kernel.
     assert rows._softmax(dtype) and rows._cross_entropy(dtype) and norms._kernels(dtype)
-    assert optimizers._kernels("sgd", dtype) and optimizers._kernels("adam", dtype)
+    for name in OPTIMIZERS:
+        update, state, settings = update_of(name)
+        assert multi_tensor._kernels(update.program([True, True, *state], settings), 2 + sum(state), dtype)
     assert rows._softmax(np.dtype(np.int32)) is None
 
 
@@ -290,7 +293,7 @@ def test_results_do_not_depend_on_threads(rng: np.random.Generator, threads: Any
         out += normal
         out += native.layer_norm_backward(grad, x, *normal[1:], weight, (True,) * 3)
         params, state = [x.copy(), weight.copy()], [abs(grad), abs(weight)]
-        native.adam_step(params, [grad, weight], [a.copy() for a in state], state, None, **ADAM, step=3)
+        run(native, "adamw", [params, [grad, weight], [a.copy() for a in state], state, state])
         return out + params
 
     threads(1)
@@ -302,15 +305,6 @@ def test_results_do_not_depend_on_threads(rng: np.random.Generator, threads: Any
 
 
 # ---------------------------------------------------------------- optimizers
-ADAM = {
-    "lr": 0.1,
-    "beta1": 0.9,
-    "beta2": 0.99,
-    "eps": 1e-6,
-    "weight_decay": 0.1,
-    "decoupled": True,
-    "maximize": False,
-}
 SHAPES: list[Any] = [(3, 5), (), (0,), (17,), (4, 1, 33), (GRAIN + 5,), (2,)]
 
 
@@ -326,42 +320,23 @@ def copies(columns: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
 
 
 @by_dtype
-@pytest.mark.parametrize("averaging", [(0, 0, False), (0.9, 0, False), (0.8, 0.3, False), (0.7, 0, True)])
-@pytest.mark.parametrize("weight_decay,maximize", [(0, False), (0.1, True)])
-@pytest.mark.parametrize("first", [True, False])
-def test_sgd(
-    rng: np.random.Generator, dtype: np.dtype, averaging: Any, weight_decay: float, maximize: bool, first: bool
-) -> None:
-    options = dict(zip(("momentum", "dampening", "nesterov"), averaging), weight_decay=weight_decay, maximize=maximize)
-    columns = lists(rng, dtype, 3 if options["momentum"] else 2)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_updates(rng: np.random.Generator, dtype: np.dtype, name: str) -> None:
+    columns = lists(rng, dtype, 5)
+    if "centered" in name:  # the mean of squares is no less than the square of the mean
+        columns[4] = [np.asarray(a * a / 2, dtype) for a in columns[2]]
     found, expected = copies(columns), copies(columns)
-    for backend, (params, grads, *momenta) in ((native, found), (plain, expected)):
-        backend.sgd_step(params, grads, momenta[0] if momenta else None, lr=0.1, first=first, **options)
-    for a, b in zip(sum(found, []), sum(expected, [])):
-        close(a, b, 2)
-
-
-@by_dtype
-@pytest.mark.parametrize("amsgrad", [False, True])
-@pytest.mark.parametrize("settings", [(0, False, False), (0.1, False, True), (0.1, True, False)])
-def test_adam(rng: np.random.Generator, dtype: np.dtype, amsgrad: bool, settings: Any) -> None:
-    options = dict(zip(("weight_decay", "decoupled", "maximize"), settings))
-    columns = lists(rng, dtype, 5 if amsgrad else 4)
-    found, expected = copies(columns), copies(columns)
-    for backend, (params, grads, first, second, *largest) in ((native, found), (plain, expected)):
+    for backend, given in ((native, found), (plain, expected)):
         for step in (1, 2, 10):
-            backend.adam_step(
-                params, grads, first, second, largest[0] if amsgrad else None, **{**ADAM, **options}, step=step
-            )
+            run(backend, name, given, step)
     for a, b in zip(sum(found, []), sum(expected, [])):
-        close(a, b, 8)
+        close(a, b, 16)
 
 
 def test_uninitialized_momenta_are_set() -> None:
     params, momenta = [np.ones(40, np.float32)], [np.full(40, np.nan, np.float32)]
-    options = {"momentum": 0.9, "dampening": 0, "weight_decay": 0, "nesterov": False, "maximize": False}
-    native.sgd_step(params, [np.ones(40, np.float32)], momenta, lr=0.5, first=True, **options)
-    assert (params[0] == 0.5).all() and (momenta[0] == 1).all()
+    run(native, "sgd momentum", [params, [np.ones(40, np.float32)], momenta], 1)
+    assert (params[0] == np.float32(0.9)).all() and (momenta[0] == 1).all()
 
 
 @pytest.mark.parametrize("odd", ["strides", "dtypes"])
@@ -375,13 +350,11 @@ def test_optimizers_take_what_kernels_do_not(rng: np.random.Generator, odd: str)
     found, expected = arrays(), arrays()
     grads = [np.ones(a.shape, np.float32) for a in found]
     for backend, params in ((native, found), (plain, expected)):
-        states = [np.zeros_like(p) for p in params], [np.zeros_like(p) for p in params]
-        backend.adam_step(params, grads, *states, None, **ADAM, step=1)
+        states = [[np.zeros_like(p) for p in params] for _ in range(3)]
+        run(backend, "adamw", [params, grads, *states], 1)
     for a, b in zip(found, expected):
         np.testing.assert_array_equal(a, b)
-    native.sgd_step(
-        [], [], None, lr=1, momentum=0, dampening=0, weight_decay=0, nesterov=False, maximize=False, first=True
-    )
+    run(native, "sgd", [[], []])
 
 
 # ---------------------------------------------------------------- the way into a kernel
@@ -406,7 +379,7 @@ def test_no_compiler_means_numpy(rng: np.random.Generator, monkeypatch: pytest.M
 
     monkeypatch.setattr(library, "load", refuse)
     assert kernels("softmax.cpp", ("softmax",), SINGLE) is None
-    for module, name in ((rows, "_softmax"), (rows, "_cross_entropy"), (norms, "_kernels"), (optimizers, "_kernels")):
+    for module, name in ((rows, "_softmax"), (rows, "_cross_entropy"), (norms, "_kernels"), (multi_tensor, "_kernels")):
         monkeypatch.setattr(module, name, lambda *key: None)
     x, target = draw(rng, (4, 5), SINGLE), np.arange(4)
     np.testing.assert_array_equal(native.softmax(x, True, SINGLE), plain.softmax(x, True, SINGLE))
@@ -424,5 +397,5 @@ def test_no_compiler_means_numpy(rng: np.random.Generator, monkeypatch: pytest.M
     y, mean, rstd = native.layer_norm(x, None, None, 1e-5, SINGLE)
     assert native.layer_norm_backward(x, x, mean, rstd, None, (True, False, False))[0].shape == y.shape
     param, moment = [x.copy()], [np.zeros_like(x)]
-    native.adam_step(param, [x], moment, [np.zeros_like(x)], None, **ADAM, step=1)
+    run(native, "adamw", [param, [x], moment, [np.zeros_like(x)], None], 1)
     assert (param[0] != x).all() and moment[0].any()

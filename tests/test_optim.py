@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from updates import OPTIMIZERS
 
 import gradcore as gc
 from gradcore import nn
@@ -66,22 +67,6 @@ def close(ours: Any, theirs: Any, rtol: float = 1e-12, atol: float = 1e-14) -> N
         np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
-OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "sgd": ("SGD", {"lr": 0.1}),
-    "sgd decay": ("SGD", {"lr": 0.1, "weight_decay": 0.2}),
-    "sgd momentum": ("SGD", {"lr": 0.1, "momentum": 0.9}),
-    "sgd dampening": ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.1}),
-    "sgd nesterov": ("SGD", {"lr": 0.05, "momentum": 0.8, "nesterov": True, "weight_decay": 0.1}),
-    "sgd maximize": ("SGD", {"lr": 0.01, "momentum": 0.8, "maximize": True, "weight_decay": 0.1}),
-    "adam": ("Adam", {"lr": 0.05}),
-    "adam betas": ("Adam", {"lr": 0.05, "betas": (0.3, 0.6), "eps": 1e-2}),
-    "adam decay": ("Adam", {"lr": 0.05, "weight_decay": 0.1}),
-    "adam amsgrad": ("Adam", {"lr": 0.05, "amsgrad": True, "weight_decay": 0.1}),
-    "adam maximize": ("Adam", {"lr": 0.05, "maximize": True}),
-    "adam decoupled": ("Adam", {"lr": 0.05, "weight_decay": 0.1, "decoupled_weight_decay": True}),
-    "adamw": ("AdamW", {"lr": 0.05}),
-    "adamw amsgrad": ("AdamW", {"lr": 0.05, "amsgrad": True, "weight_decay": 0.3, "maximize": True}),
-}
 every = pytest.mark.parametrize("name", OPTIMIZERS)
 
 
@@ -305,7 +290,8 @@ def test_state_dict_travels_both_ways(oracle: Any, name: str) -> None:
         for t, params, o in ((gc, ours, optimizer), (oracle, theirs, peer)):
             gradients(t, params, step, skip=True)
             o.step()
-    close(ours, theirs)
+    # (NAdam's product of weights, kept in float32, goes on in float64 in PyTorch once it was loaded.)
+    close(ours, theirs, rtol=1e-8 if "nadam" in name else 1e-12)
 
 
 @every

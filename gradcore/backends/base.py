@@ -287,41 +287,15 @@ class Backend(Memory):
     def permutation(self, n: int, dtype: np.dtype, seed: int, offset: int) -> Array:
         """The numbers 0 to n-1 in random order."""
 
-    # -- optimizers: one launch for all parameters; lists of arrays, updated in place
+    # -- optimizers
     @abstractmethod
-    def sgd_step(
-        self,
-        params: Sequence[Array],
-        grads: Sequence[Array],
-        momenta: Sequence[Array] | None,
-        *,
-        lr: float,
-        momentum: float,
-        dampening: float,
-        weight_decay: float,
-        nesterov: bool,
-        maximize: bool,
-        first: bool,
+    def multi_tensor(
+        self, name: str, program: Program, columns: Sequence[Sequence[Array]], numbers: Sequence[Number | Array]
     ) -> None:
-        """torch.optim.SGD's update; `first` tells that the momentum buffers are to be set, not averaged."""
+        """Update many arrays in place, in one launch for each combination of dtypes.
 
-    @abstractmethod
-    def adam_step(
-        self,
-        params: Sequence[Array],
-        grads: Sequence[Array],
-        exp_avgs: Sequence[Array],
-        exp_avg_sqs: Sequence[Array],
-        max_exp_avg_sqs: Sequence[Array] | None,
-        *,
-        lr: float,
-        beta1: float,
-        beta2: float,
-        eps: float,
-        weight_decay: float,
-        decoupled: bool,
-        maximize: bool,
-        step: int,
-    ) -> None:
-        """Adam (Kingma & Ba, ICLR 2015), AMSGrad where `max_exp_avg_sqs` is given; AdamW (Loshchilov & Hutter, ICLR
-        2019) where `decoupled`. `step` counts from 1."""
+        Each of `columns` lists an array for every parameter; arrays in one place have one size. `program` has the
+        columns as its first inputs, then `numbers`, which may be zero-dimensional arrays; its outputs are the new
+        values of all columns but the second, which is only read. `name` is what profilers see. 16-bit floats are
+        computed in float32.
+        """

@@ -11,9 +11,7 @@ from itertools import chain
 from typing import Any
 
 from ..autograd.grad_mode import enable_grad
-from ..autograd.tape import tell_changing, watched
-from ..autograd.variable import bump
-from ..backends import Array, Backend, backend_of
+from ..backends import Backend, backend_of
 from ..tensor.gradients import zero_gradients
 from ..tensor.naming import typename
 from ..tensor.tensor import Tensor
@@ -39,6 +37,8 @@ class Optimizer:
 
     # Whether a step was made, which learning rate schedules ask for.
     _stepped = False
+    # The state that is one number, whatever the parameter.
+    _scalars: tuple[str, ...] = ("step",)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -47,6 +47,8 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
         self.defaults = defaults
+        # The steps of parameters whose count is kept on a GPU.
+        self._counts: dict[Any, int] = {}
         self.state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[Group] = []
         if isinstance(params, Tensor):
@@ -183,31 +185,36 @@ class Optimizer:
                 "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
             )
         parameters: dict[Any, Any] = {}
+        capturable: set[Any] = set()
         for loaded, group in zip(saved, self.param_groups, strict=True):
             parameters.update(zip(loaded["params"], group["params"], strict=True))
+            if loaded.get("capturable"):
+                capturable.update(group["params"])
         state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         for number, values in state_dict["state"].items():
             p = parameters.get(number)
             if p is None:
                 state[number] = values
             else:
-                state[p] = {name: _taken_over(name, value, p) for name, value in values.items()}
+                state[p] = {
+                    name: _taken_over(value, p, name in self._scalars, p in capturable)
+                    for name, value in values.items()
+                }
         for loaded, group in zip(saved, self.param_groups, strict=True):
             loaded["params"] = group["params"]
             if "param_names" in group:
                 loaded.setdefault("param_names", group["param_names"])
             for name, value in self.defaults.items():
                 loaded.setdefault(name, value)
-        self.state, self.param_groups = state, saved
+        self.state, self.param_groups, self._counts = state, saved, {}
 
 
-def _taken_over(name: str, value: Any, parameter: Any) -> Any:
+def _taken_over(value: Any, parameter: Any, is_scalar: bool, capturable: bool) -> Any:
     if not isinstance(value, Tensor):
         return value
-    if name == "step":
-        return value.detach().to(device="cpu", copy=True)
-    dtype = parameter.dtype if parameter.is_floating_point() else None
-    return value.detach().to(device=parameter.device, dtype=dtype, copy=True)
+    device = parameter.device if capturable or not is_scalar else "cpu"
+    dtype = parameter.dtype if parameter.is_floating_point() and not is_scalar else None
+    return value.detach().to(device=device, dtype=dtype, copy=True)
 
 
 def _noted(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -217,34 +224,3 @@ def _noted(step: Callable[..., Any]) -> Callable[..., Any]:
         return step(self, *args, **kwargs)
 
     return noted
-
-
-def arrays(tensors: Iterable[Any]) -> list[Array]:
-    """The arrays of tensors."""
-    return [t._array for t in tensors]
-
-
-def gradients(params: Iterable[Any]) -> list[Array]:
-    """The arrays of the gradients."""
-    return [p._grad._array for p in params]
-
-
-def note_changes(params: Iterable[Any]) -> None:
-    """Tell autograd that the parameters are about to be changed in place."""
-    for p in params:
-        if watched():
-            tell_changing(p)
-        bump(p.counter())
-
-
-def check_options(name: str, *, foreach: Any, fused: Any, differentiable: bool) -> None:
-    """Refuse what has no meaning here, and combinations that PyTorch refuses."""
-    if fused and differentiable:
-        raise RuntimeError("`fused` does not support `differentiable`")
-    if fused and foreach:
-        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
-    if differentiable:
-        raise NotImplementedError(
-            f"{name}(differentiable=True): updates are made in place, outside autograd; write the update with tensor "
-            "operations to differentiate through it"
-        )

@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from ..autograd.tape import wrap
-from .optimizer import Optimizer, arrays, check_options, gradients, note_changes
+from ..backends import Backend, backend_of
+from ..expr import Scalar
+from ..ops.updates import MultiTensorUpdate
+from .multi_tensor import Group, MultiTensorOptimizer, check_options, descent, number
 
 
-class SGD(Optimizer):
+@MultiTensorUpdate
+def sgd(
+    param: Scalar,
+    grad: Scalar,
+    momentum_buffer: Scalar | None = None,
+    *,
+    lr: Scalar,
+    momentum: Scalar | None,
+    rate: Scalar | None,
+    weight_decay: Scalar | None,
+    nesterov: bool,
+    maximize: bool,
+    first: bool,
+) -> tuple[Scalar, ...]:
+    """A step of `SGD`; `rate` is `1 - dampening`."""
+    grad = descent(param, grad, weight_decay, maximize)
+    if momentum_buffer is None or momentum is None:
+        return (param - lr * grad,)
+    kept = grad if first else momentum * momentum_buffer + (grad if rate is None else rate * grad)
+    return param - lr * (grad + momentum * kept if nesterov else kept), kept
+
+
+class SGD(MultiTensorOptimizer):
     """Stochastic gradient descent, with momentum (Sutskever et al., ICML 2013) if `momentum` is not 0.
 
     With g the gradient plus `weight_decay * p` (negated if `maximize`), the buffer b of each parameter starts as g and
@@ -28,6 +53,8 @@ class SGD(Optimizer):
     >>> w
     tensor([0.5000, 1.5000], requires_grad=True)
     """
+
+    _update = sgd
 
     def __init__(
         self,
@@ -65,32 +92,32 @@ class SGD(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        loss = self._evaluate(closure)
-        for group in self.param_groups:
-            momentum = group["momentum"]
-            for backend, first, params in self._batches(group, self._is_first if momentum else _never):
-                if first:
-                    for p in params:
-                        self.state[p]["momentum_buffer"] = wrap(backend.empty(p._array.shape, p._array.dtype))
-                note_changes(params)
-                backend.sgd_step(
-                    arrays(params),
-                    gradients(params),
-                    [self.state[p]["momentum_buffer"]._array for p in params] if momentum else None,
-                    lr=float(group["lr"]),
-                    momentum=momentum,
-                    dampening=group["dampening"],
-                    weight_decay=group["weight_decay"],
-                    nesterov=group["nesterov"],
-                    maximize=group["maximize"],
-                    first=first,
-                )
-        return loss
+    def _buffers(self, group: Group) -> dict[str, float | None]:
+        return {"momentum_buffer": 0.0 if group["momentum"] else None}
 
-    def _is_first(self, p: Any) -> bool:
-        return self.state[p].get("momentum_buffer") is None
+    def _settings(self, group: Group, step: int, states: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "lr": number(group["lr"]),
+            "momentum": group["momentum"] or None,
+            "rate": 1 - group["dampening"] if group["dampening"] else None,
+            "weight_decay": group["weight_decay"] or None,
+            "nesterov": group["nesterov"],
+            "maximize": group["maximize"],
+            "first": step == 1,
+        }
 
+    # There is no count to keep: only whether there was a step before.
+    def _key(self, p: Any) -> int:
+        return int(p in self.state and self.state[p].get("momentum_buffer") is not None)
 
-def _never(p: Any) -> bool:
-    return False
+    def _states(self, params: list[Any], buffers: dict[str, float | None], group: Group) -> list[dict[str, Any]]:
+        if buffers["momentum_buffer"] is None:
+            return []
+        states = [self.state[p] for p in params]
+        for p, state in zip(params, states):
+            if state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = wrap(backend_of(p._array).empty(p._array.shape, p._array.dtype))
+        return states
+
+    def _counted(self, backend: Backend, key: int, params: list[Any], states: list[dict[str, Any]]) -> int:
+        return key + 1

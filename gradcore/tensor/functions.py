@@ -34,7 +34,8 @@ def runner(op: Op) -> Any:
     """What an op's function calls: the short way for elementwise ops without attributes, made on first use."""
     if not isinstance(op, Elementwise) or op.promote == "integral":  # integers have no use for a short way for floats
         return apply
-    attributes = {n: op.defaults[n] for n in op.parameters if n not in op.inputs}
+    # (One without a default is always given, and never equal to this.)
+    attributes = {n: op.defaults.get(n, op) for n in op.parameters if n not in op.inputs}
 
     def run(op: Any, inputs: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
         if attrs == attributes:

@@ -188,7 +188,7 @@ def test_methods_run_on_their_own_device(cuda, monkeypatch):
     current.append(3)
     backend.elementwise(None, (), F32, (), ())
     assert used == [3, 3] and current == [0, 3]
-    assert backend.adam_step.__wrapped__ is CudaBackend.adam_step
+    assert backend.multi_tensor.__wrapped__ is CudaBackend.multi_tensor
 
 
 # ---------------------------------------------------------------- errors in words

@@ -15,8 +15,8 @@ from ...expr.numpy_emit import compile_numpy
 from ..base import Array, Number, Reduction
 from ..cpp.types import FLOAT32, HALVES, wide
 from . import blocked
+from .multi_tensor import MultiTensor
 from .norms import Norms
-from .optimizers import Optimizers
 from .rows import Rows
 
 # Elements from which arrays are worked on block by block, or by native kernels, and by several threads. It is a matter
@@ -37,7 +37,7 @@ _COMBINE: dict[str, np.ufunc] = {
 _SUMS = (np.add, np.multiply)
 
 
-class CpuBackend(Rows, Norms, Optimizers):
+class CpuBackend(Rows, Norms, MultiTensor):
     """NumPy on the host."""
 
     device = Device("cpu")

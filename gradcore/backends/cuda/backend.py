@@ -18,8 +18,8 @@ from .compiler import Compiler
 from .elementwise import Elementwise
 from .errors import ErrorWord
 from .indexing import IndexAdd
+from .multi_tensor import MultiTensor
 from .norms import Norms
-from .optimizers import Optimizers
 from .random import Random
 from .reduce import IDENTITY, Reduce
 from .rows import Rows
@@ -42,7 +42,7 @@ class CudaBackend(Backend):
         self._index_add = IndexAdd(self.xp, compiler, self._elementwise)
         self._rows = Rows(self.xp, compiler, self.errors)
         self._norms = Norms(self.xp, compiler, self._reduce)
-        self._optimizers = Optimizers(self.xp, compiler)
+        self._multi_tensor = MultiTensor(self.xp, compiler)
         self._random = Random(self._elementwise)
 
     # -- transfers
@@ -178,25 +178,10 @@ class CudaBackend(Backend):
         return self.from_host(self._random.permutation(n, seed, offset).astype(dtype))
 
     # -- optimizers
-    def sgd_step(
-        self,
-        params: Sequence[Array],
-        grads: Sequence[Array],
-        momenta: Sequence[Array] | None,
-        **settings: Any,
+    def multi_tensor(
+        self, name: str, program: Program, columns: Sequence[Sequence[Array]], numbers: Sequence[Number | Array]
     ) -> None:
-        self._optimizers.sgd(params, grads, momenta, **settings)
-
-    def adam_step(
-        self,
-        params: Sequence[Array],
-        grads: Sequence[Array],
-        exp_avgs: Sequence[Array],
-        exp_avg_sqs: Sequence[Array],
-        max_exp_avg_sqs: Sequence[Array] | None,
-        **settings: Any,
-    ) -> None:
-        self._optimizers.adam(params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, **settings)
+        self._multi_tensor.update(name, program, columns, numbers)
 
 
 def _on_own_device(method: Any) -> Any:

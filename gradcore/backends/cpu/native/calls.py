@@ -32,10 +32,12 @@ class Kernel:
 
 
 def kernels(file: str, names: Sequence[str], dtype: np.dtype) -> SimpleNamespace | None:
-    """The kernels of a file of kernels/host for arrays of one dtype, by name; None if they cannot be had.
+    """The kernels of a file of kernels/host for arrays of one dtype, by name; None if they cannot be had."""
+    return functions(f'#include "host/{file}"\n', names, dtype)
 
-    The file is given T, the type stored, and A, the type computed in.
-    """
+
+def functions(source: str, names: Sequence[str], dtype: np.dtype) -> SimpleNamespace | None:
+    """The kernels of a source; it is given T, the type stored, and A, the type computed in."""
     from ...hostcc import HostCompilerError
     from .library import load
 
@@ -45,7 +47,7 @@ def kernels(file: str, names: Sequence[str], dtype: np.dtype) -> SimpleNamespace
         f"#define PYTHON_HEAD {object.__basicsize__}\n"
         + ('#include "host/half.h"\n' if dtype in HALVES else "")
         + f"typedef {stored(dtype)} T;\ntypedef {computed(dtype)} A;\n"
-        + f'#include "host/{file}"\n'
+        + source
     )
     try:
         library = load(text)

@@ -1,0 +1,133 @@
+"""Updates of many arrays in one launch for each combination of dtypes, generated from their programs: see
+kernels/multi_tensor.cuh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...expr import Program
+from ...expr.cpp_emit import Value, emit
+from ..base import Array, Number
+from ..cpp.emission import indented
+from ..cpp.types import computed, half_header, scalar, stored, wide
+from .compiler import Compiler
+from .layout import vector_width
+
+CHUNK = 8192
+_BLOCK = 256
+# Address tables are small, but gradients that move at every step would fill memory with them.
+_MOST_TABLES = 64
+
+
+class MultiTensor:
+    """Updates one device's arrays."""
+
+    def __init__(self, xp: Any, compiler: Compiler):
+        self._xp, self._array_type = xp, xp.ndarray
+        self._compiler = compiler
+        self._kernels: dict[Any, Any] = {}
+        self._addresses: dict[tuple[int, ...], Array] = {}
+        self._chunks: dict[tuple[int, ...], tuple[Array, int]] = {}
+
+    def update(
+        self, name: str, program: Program, columns: Sequence[Sequence[Array]], numbers: Sequence[Number | Array]
+    ) -> None:
+        """See `Backend.multi_tensor`."""
+        groups: dict[tuple[np.dtype, ...], list[tuple[Array, ...]]] = {}
+        scattered: list[tuple[Array, Array]] = []  # arrays that are not contiguous, and their contiguous copies
+        for arrays in zip(*columns):
+            if arrays[0].size == 0:
+                continue
+            if not all(a.flags.c_contiguous for a in arrays):
+                whole = tuple(self._xp.ascontiguousarray(a) for a in arrays)
+                scattered += [(a, w) for i, (a, w) in enumerate(zip(arrays, whole)) if a is not w and i != 1]
+                arrays = whole
+            groups.setdefault(tuple([a.dtype for a in arrays]), []).append(arrays)
+        for dtypes, tensors in groups.items():
+            compute = wide(dtypes[0])
+            there = tuple([isinstance(n, self._array_type) for n in numbers])
+            kernel, number = self._kernel(name, program, dtypes, there)
+            chunks, blocks = self._chunk_table(tuple(arrays[0].size for arrays in tensors))
+            tables = (self._address_table(tensors), chunks, np.int32(len(tensors)))
+            given: list[Any] = [n.astype(compute, copy=False) if hasattr(n, "astype") else number(n) for n in numbers]
+            kernel((blocks,), (_BLOCK,), (*tables, *given))
+        for array, copy in scattered:
+            array[...] = copy
+
+    def _kernel(self, name: str, program: Program, dtypes: tuple[np.dtype, ...], there: tuple[bool, ...]) -> Any:
+        key = (name, program, dtypes, there)
+        found = self._kernels.get(key)
+        if found is None:
+            compute = computed(wide(dtypes[0]))
+            text = _text(name, program, dtypes, there, compute)
+            subject = f"the {name} step of {dtypes[0].name} parameters"
+            (kernel,) = self._compiler.kernels(text, (name,), subject)
+            found = self._kernels[key] = (kernel, scalar(compute))
+        return found
+
+    def _address_table(self, tensors: Sequence[tuple[Array, ...]]) -> Array:
+        """Where the tensors lie, kind by kind, on the device."""
+        key = tuple([array.data.ptr for arrays in zip(*tensors) for array in arrays])
+        table = self._addresses.get(key)
+        if table is None:
+            if len(self._addresses) >= _MOST_TABLES:
+                self._addresses.clear()
+            table = self._addresses[key] = self._xp.asarray(np.array(key, np.uint64))
+        return table
+
+    def _chunk_table(self, sizes: tuple[int, ...]) -> tuple[Array, int]:
+        """The tensors' sizes and the blocks' (tensor, first element) on the device, and the number of blocks."""
+        found = self._chunks.get(sizes)
+        if found is None:
+            counts = -(-np.array(sizes) // CHUNK)
+            tensor = np.repeat(np.arange(len(sizes)), counts)
+            first = np.arange(tensor.size) - np.repeat(np.cumsum(counts) - counts, counts)
+            words = np.concatenate([sizes, np.stack([tensor, first * CHUNK], 1).ravel()])
+            found = self._chunks[sizes] = (self._xp.asarray(words.astype(np.int64)), tensor.size)
+        return found
+
+
+def _text(name: str, program: Program, dtypes: tuple[np.dtype, ...], there: tuple[bool, ...], compute: str) -> str:
+    """A kernel for columns of these dtypes; `there` tells which numbers lie on the device."""
+    columns = range(len(dtypes))
+    changed = [i for i in columns if i != 1]
+    numbers = range(len(dtypes), len(program.inputs))
+    values = {input: Value(f"x{i}", compute) for i, input in enumerate(program.inputs)}
+    lines, outputs = emit(program, values, compute)
+    types = [stored(d) for d in dtypes]
+    members = [f"{'const ' * (i == 1)}{types[i]} *p{i};" for i in columns] + [f"A x{i};" for i in numbers]
+    loads = [
+        f"const gc::Vec<{types[i]}, N> v{i} = gc::load<N>(p{i} + i);"
+        if i == 1
+        else f"gc::Vec<{types[i]}, N> v{i} = gc::load_mutable<N>(p{i} + i);"
+        for i in columns
+    ]
+    elements = [f"const A x{i} = gc::to<A>(v{i}[k]);" for i in columns] + lines
+    elements += [f"v{i}[k] = gc::to<{types[i]}>({out.text});" for i, out in zip(changed, outputs)]
+    parameters = "".join(f", const A {'*__restrict__ ' * t}n{i}" for i, t in zip(numbers, there))
+    arguments = [f"chunk.array<{types[i]}>({i})" for i in columns]
+    arguments += [f"{'*' * t}n{i}" for i, t in zip(numbers, there)]
+    return (
+        half_header(dtypes)
+        + f"typedef {compute} A;\n"
+        + f"constexpr int VEC = {vector_width(max(d.itemsize for d in dtypes))}, CHUNK = {CHUNK};\n"
+        + '#include "multi_tensor.cuh"\n'
+        + "struct Update {\n"
+        + indented(members, 1)
+        + "  template <int N>\n  __device__ __forceinline__ void at(int i) const {\n"
+        + indented(loads, 2)
+        + "#pragma unroll\n    for (int k = 0; k < N; k++) {\n"
+        + indented(elements, 3)
+        + "    }\n"
+        + indented([f"gc::store<N>(p{i} + i, v{i});" for i in changed], 2)
+        + "  }\n};\n"
+        + f'extern "C" __global__ void __launch_bounds__({_BLOCK}, 1)\n'
+        + f"    {name}(const unsigned long long *__restrict__ addresses, const long long *__restrict__ chunks,\n"
+        + f"        const int tensors{parameters}) {{\n"
+        + f"  const Chunk chunk = find_chunk(addresses, chunks, tensors, {len(dtypes)});\n"
+        + f"  const Update update = {{{', '.join(arguments)}}};\n"
+        + "  for_each(chunk, update);\n}\n"
+    )
