@@ -583,26 +583,43 @@ def test_seed_fixes_initial_values() -> None:
 
 
 # ---------------------------------------------------------------- utilities
-def with_gradients(t: Any) -> list[Any]:
+def with_gradients(t: Any, device: str = "cpu") -> list[Any]:
     values = np.random.default_rng(1)
-    made = [t.nn.Parameter(t.tensor(values.standard_normal(s))) for s in ((3, 2), (4,), ())]
+    made = [t.nn.Parameter(t.tensor(values.standard_normal(s), device=device)) for s in ((3, 2), (4,), ())]
     made.append(t.nn.Parameter(t.zeros(2)))
     for p in made[:3]:
-        p.grad = t.tensor(np.asarray(values.standard_normal(tuple(p.shape)) * 3))
+        p.grad = t.tensor(np.asarray(values.standard_normal(tuple(p.shape)) * 3), device=device)
     return made
 
 
-@pytest.mark.parametrize("norm_type", [2, 1, 3.5, math.inf])
+@pytest.mark.parametrize("norm_type", [2, 1, 3.5, math.inf, 0.5, -1, -math.inf])
 @pytest.mark.parametrize("max_norm", [0.5, 1e6])
-def test_clip_grad_norm(oracle: Any, norm_type: float, max_norm: float) -> None:
+def test_clip_grad_norm(oracle: Any, device: str, norm_type: float, max_norm: float) -> None:
     results = []
     for t in (gc, oracle):
-        params = with_gradients(t)
+        params = with_gradients(t, device if t is gc else "cpu")
         total = t.nn.utils.clip_grad_norm_(iter(params), max_norm, norm_type)
         results.append([total.item()] + [p.grad.tolist() for p in params[:3]])
         assert params[3].grad is None
     ours, theirs = (np.concatenate([np.ravel(r) for r in result]) for result in results)
     np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_total_norm_of_many_sizes(oracle: Any, device: str, dtype: str) -> None:
+    values = np.random.default_rng(1)
+    arrays = [np.asarray(values.standard_normal(s)) for s in ((0,), (3, 5), (9001,), (), (70, 7))]
+    ours = [gc.tensor(a, device=device).to(getattr(gc, dtype)) for a in arrays]
+    ours[-1] = ours[-1].t()
+    theirs = [oracle.tensor(a).to(getattr(oracle, dtype)) for a in arrays]
+    found, expected = gc.nn.utils.get_total_norm(ours), oracle.nn.utils.get_total_norm(theirs)
+    assert found.device.type == device and str(found.dtype) == str(expected.dtype).replace("torch", "gradcore")
+    rtol = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 1e-6}[dtype]
+    assert found.item() == pytest.approx(expected.double().item(), rel=rtol)
+    # NaN goes through, and is seen where that is asked for.
+    ours[1][0, 0] = math.nan
+    assert math.isnan(gc.nn.utils.get_total_norm(ours).item())
+    assert math.isnan(gc.nn.utils.get_total_norm(ours, math.inf).item())
 
 
 def test_clipping_refuses_non_finite_gradients() -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..devices import device as Device
 from ..expr import Program, trace
+from .cpp.types import wide
 
 Array = Any
 Number = bool | int | float
@@ -35,7 +36,8 @@ class Reduction:
     finish: Program | None = None
 
 
-_SUM = Reduction(trace(lambda x: x), "sum")
+IDENTITY = trace(lambda x: x)
+_SUM = Reduction(IDENTITY, "sum")
 _QUOTIENT = trace(lambda a, b: a / b)
 
 
@@ -299,3 +301,16 @@ class Backend(Memory):
         values of all columns but the second, which is only read. `name` is what profilers see. 16-bit floats are
         computed in float32.
         """
+
+    def multi_tensor_reduce(self, name: str, map: Program, combine: str, arrays: Sequence[Array]) -> Array:
+        """All elements of many floating point arrays, mapped, combined into one number: a zero-dimensional array of the
+        dtype that they are accumulated in, float32 for 16-bit floats. `combine` is `"sum"`, `"max"` or `"min"`; NaN
+        goes through all.
+        """
+        dtype = max((wide(x.dtype) for x in arrays), key=lambda d: d.itemsize)
+        filled = [x for x in arrays if x.size]
+        parts = self.empty((len(filled),), dtype)
+        for i, x in enumerate(filled):
+            axes = tuple(range(x.ndim))
+            parts[i] = self.reduce(Reduction(map, combine), [x], wide(x.dtype), dtype, x.shape, axes, False)
+        return self.reduce(Reduction(IDENTITY, combine), [parts], dtype, dtype, parts.shape, (0,), False)

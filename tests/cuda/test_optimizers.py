@@ -21,7 +21,9 @@ def tensors(random_array):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_steps(cuda, cpu, same, dtype, name, tensors):
     columns = [tensors(dtype), tensors(dtype), *([np.asarray(abs(a)) for a in tensors(dtype)] for _ in range(3))]
-    columns[4] = [np.asarray(a * a / 2) for a in columns[2]]  # the mean of squares is no less than the square of the mean
+    columns[4] = [
+        np.asarray(a * a / 2) for a in columns[2]
+    ]  # the mean of squares is no less than the square of the mean
     there = [[cuda.from_host(a) for a in column] for column in columns]
     for step in range(1, 4):
         columns[1] = tensors(dtype)

@@ -11,7 +11,7 @@ import numpy as np
 from ... import expr
 from ...devices import device as Device
 from ...expr import Program
-from ..base import Array, Backend, Number, Reduction
+from ..base import IDENTITY, Array, Backend, Number, Reduction
 from ..cpp.types import FLOAT32, HALVES
 from . import driver
 from .compiler import Compiler
@@ -21,7 +21,7 @@ from .indexing import IndexAdd
 from .multi_tensor import MultiTensor
 from .norms import Norms
 from .random import Random
-from .reduce import IDENTITY, Reduce
+from .reduce import Reduce
 from .rows import Rows
 
 _ADD = expr.trace(lambda x, y: x + y)
@@ -182,6 +182,14 @@ class CudaBackend(Backend):
         self, name: str, program: Program, columns: Sequence[Sequence[Array]], numbers: Sequence[Number | Array]
     ) -> None:
         self._multi_tensor.update(name, program, columns, numbers)
+
+    def multi_tensor_reduce(self, name: str, map: Program, combine: str, arrays: Sequence[Array]) -> Array:
+        partials = self._multi_tensor.reduce(name, map, combine, arrays)
+        if not partials:
+            return super().multi_tensor_reduce(name, map, combine, arrays)
+        found = partials[0] if len(partials) == 1 else self.xp.concatenate(partials)
+        dtype = found.dtype
+        return self.reduce(Reduction(IDENTITY, combine), [found], dtype, dtype, found.shape, (0,), False)
 
 
 def _on_own_device(method: Any) -> Any:

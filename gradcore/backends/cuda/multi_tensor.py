@@ -57,6 +57,30 @@ class MultiTensor:
         for array, copy in scattered:
             array[...] = copy
 
+    def reduce(self, name: str, map: Program, combine: str, arrays: Sequence[Array]) -> list[Array]:
+        """What `Backend.multi_tensor_reduce` combines in the end: for each dtype, a value for each block."""
+        groups: dict[np.dtype, list[tuple[Array]]] = {}
+        for x in arrays:
+            if x.size:
+                groups.setdefault(x.dtype, []).append((self._xp.ascontiguousarray(x),))
+        partials = []
+        for dtype, tensors in groups.items():
+            kernel = self._reduction(name, map, combine, dtype)
+            chunks, blocks = self._chunk_table(tuple(x.size for (x,) in tensors))
+            out = self._xp.empty((blocks,), wide(dtype))
+            kernel((blocks,), (_BLOCK,), (self._address_table(tensors), chunks, np.int32(len(tensors)), out))
+            partials.append(out)
+        return partials
+
+    def _reduction(self, name: str, map: Program, combine: str, dtype: np.dtype) -> Any:
+        key = (name, map, combine, dtype)
+        found = self._kernels.get(key)
+        if found is None:
+            text = _reduction_text(name, map, combine, dtype)
+            (found,) = self._compiler.kernels(text, (name,), f"the {name} of {dtype.name} tensors")
+            self._kernels[key] = found
+        return found
+
     def _kernel(self, name: str, program: Program, dtypes: tuple[np.dtype, ...], there: tuple[bool, ...]) -> Any:
         key = (name, program, dtypes, there)
         found = self._kernels.get(key)
@@ -111,10 +135,7 @@ def _text(name: str, program: Program, dtypes: tuple[np.dtype, ...], there: tupl
     arguments = [f"chunk.array<{types[i]}>({i})" for i in columns]
     arguments += [f"{'*' * t}n{i}" for i, t in zip(numbers, there)]
     return (
-        half_header(dtypes)
-        + f"typedef {compute} A;\n"
-        + f"constexpr int VEC = {vector_width(max(d.itemsize for d in dtypes))}, CHUNK = {CHUNK};\n"
-        + '#include "multi_tensor.cuh"\n'
+        _head(compute, dtypes)
         + "struct Update {\n"
         + indented(members, 1)
         + "  template <int N>\n  __device__ __forceinline__ void at(int i) const {\n"
@@ -130,4 +151,40 @@ def _text(name: str, program: Program, dtypes: tuple[np.dtype, ...], there: tupl
         + f"  const Chunk chunk = find_chunk(addresses, chunks, tensors, {len(dtypes)});\n"
         + f"  const Update update = {{{', '.join(arguments)}}};\n"
         + "  for_each(chunk, update);\n}\n"
+    )
+
+
+def _reduction_text(name: str, map: Program, combine: str, dtype: np.dtype) -> str:
+    """A kernel that combines the elements of each chunk."""
+    compute, element = computed(wide(dtype)), stored(dtype)
+    (input,) = map.inputs
+    lines, (value,) = emit(map, {input: Value("x", compute)}, compute)
+    return (
+        _head(compute, (dtype,))
+        + '#include "combine.cuh"\n#include "group.cuh"\n'
+        + f"typedef gc::{combine.capitalize()} Combine;\n"
+        + f"struct Map {{\n  const {element} *p;\n  A *total;\n"
+        + "  template <int N>\n  __device__ __forceinline__ void at(int i) const {\n"
+        + f"    const gc::Vec<{element}, N> v = gc::load<N>(p + i);\n"
+        + "#pragma unroll\n    for (int k = 0; k < N; k++) {\n      const A x = gc::to<A>(v[k]);\n"
+        + indented([*lines, f"*total = Combine::of(*total, {value.text});"], 3)
+        + "    }\n  }\n};\n"
+        + f'extern "C" __global__ void __launch_bounds__({_BLOCK}, 1)\n'
+        + f"    {name}(const unsigned long long *__restrict__ addresses, const long long *__restrict__ chunks,\n"
+        + "        const int tensors, A *__restrict__ partials) {\n"
+        + "  const Chunk chunk = find_chunk(addresses, chunks, tensors, 1);\n"
+        + "  A total = Combine::identity<A>();\n"
+        + f"  for_each(chunk, Map{{chunk.array<{element}>(0), &total}});\n"
+        + "  total = gc::reduce_group<Combine>(total);\n"
+        + "  if (threadIdx.x == 0) partials[blockIdx.x] = total;\n}\n"
+    )
+
+
+def _head(compute: str, dtypes: Sequence[np.dtype]) -> str:
+    """What the kernels have in common: the type computed in, and how a block goes through its chunk."""
+    return (
+        half_header(dtypes)
+        + f"typedef {compute} A;\n"
+        + f"constexpr int VEC = {vector_width(max(d.itemsize for d in dtypes))}, CHUNK = {CHUNK};\n"
+        + '#include "multi_tensor.cuh"\n'
     )

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ...expr import Program, trace
+from ...expr import Program
 from ...expr.cpp_emit import Value, emit
-from ..base import Array, Number, Reduction
+from ..base import IDENTITY, Array, Number, Reduction
 from ..cpp import sources
 from ..cpp.emission import InputType, described, indented, kernel_name, number_types, typed
 from ..cpp.types import INT64, computed, half_header, stored, wide
@@ -19,7 +19,6 @@ from .elementwise import Elementwise
 from .emission import Operands, headers
 from .layout import ReducePlan, plan_reduce
 
-IDENTITY = trace(lambda x: x)
 _COMBINE = {"sum": "Sum", "prod": "Prod", "max": "Max", "min": "Min", "any": "Any", "all": "All"}
 
 _SOURCE = """\
