@@ -552,3 +552,110 @@ def test_no_warning_in_the_right_order() -> None:
     optimizer.step()
     schedule.step()
     assert re.match(r"\[0\.0", repr(schedule.get_last_lr()))
+
+
+# ---------------------------------------------------------------- L-BFGS
+def fitted(t: Any, steps: int, optimizer: Any = None, **options: Any) -> tuple[list[float], list[Any], Any]:
+    """The losses, parameters and optimizer of a small problem that is not convex."""
+    values = np.random.default_rng(0)
+    matrix, goal = t.tensor(values.standard_normal((6, 6))), t.tensor(values.standard_normal(6))
+    w, v = (t.nn.Parameter(t.tensor(values.standard_normal(s))) for s in ((2, 3), (6,)))
+    unused = t.nn.Parameter(t.zeros(2, dtype=t.float64))
+    made = t.optim.LBFGS([w, v, unused], **options)
+
+    def closure() -> Any:
+        made.zero_grad()
+        loss = ((matrix @ v - goal) ** 2).sum() + ((w.reshape(6) * v) ** 2).sum() + (w**4).sum() + w.cos().sum()
+        loss.backward()
+        return loss
+
+    return [made.step(closure).item() for _ in range(steps)], [w, v], made
+
+
+LBFGS_OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"line_search_fn": "strong_wolfe"},
+    {"line_search_fn": "strong_wolfe", "history_size": 3, "max_iter": 7},
+    {"line_search_fn": "strong_wolfe", "max_iter": 4, "max_eval": 5},
+    {"lr": 0.1, "max_iter": 5, "history_size": 2},
+]
+
+
+@pytest.mark.parametrize("options", LBFGS_OPTIONS, ids=str)
+def test_lbfgs_as_pytorch(oracle: Any, options: dict[str, Any]) -> None:
+    ours, params, optimizer = fitted(gc, 6, **options)
+    theirs, expected, peer = fitted(oracle, 6, **options)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-10)
+    close(params, expected, rtol=1e-9, atol=1e-10)
+    state, other = optimizer.state[params[0]], peer.state[expected[0]]
+    assert set(state) == set(other) - {"al"}
+    assert (state["func_evals"], state["n_iter"]) == (other["func_evals"], other["n_iter"])
+    assert len(state["old_dirs"]) == len(other["old_dirs"])
+
+
+def test_lbfgs_resumes() -> None:
+    """A copy of the optimizer's state, in another optimizer, goes on with the same numbers."""
+    found = []
+    for resumed in (False, True):
+        p = nn.Parameter(gc.tensor([-1.0, 2.0], dtype=gc.float64))
+        optimizer = gc.optim.LBFGS([p], lr=0.1, max_iter=3, history_size=2)
+
+        def closure() -> Any:
+            p.grad = None  # noqa: B023
+            loss = ((1 - p) ** 2).sum() + (p[1] - p[0] ** 2) ** 2  # noqa: B023
+            loss.backward()
+            return loss
+
+        for step in range(4):
+            optimizer.step(closure)
+            if resumed and step == 1:
+                saved = copy.deepcopy(optimizer.state_dict())
+                optimizer = gc.optim.LBFGS([p], lr=0.1, max_iter=3, history_size=2)
+                optimizer.load_state_dict(saved)
+        assert optimizer.state[p]["n_iter"] == 8 and len(optimizer.state[p]["old_dirs"]) == 2
+        found.append(p.tolist())
+    assert found[0] == found[1]
+
+
+def test_lbfgs_messages(oracle: Any) -> None:
+    for program in (
+        lambda t: t.optim.LBFGS([t.ones(1)], lr=-1),
+        lambda t: t.optim.LBFGS([{"params": [t.ones(1)]}, {"params": [t.ones(1)]}]),
+        lambda t: fitted(t, 1, line_search_fn="golden"),
+    ):
+        assert outcome(program, gc) == renamed(outcome(program, oracle))
+
+
+# ---------------------------------------------------------------- Muon
+@pytest.mark.parametrize("shape", [(6, 4), (3, 8), (5, 5)], ids=str)
+@pytest.mark.parametrize("options", [{}, {"nesterov": False, "adjust_lr_fn": "match_rms_adamw", "weight_decay": 0.5}])
+def test_muon_as_pytorch(oracle: Any, shape: tuple[int, int], options: dict[str, Any]) -> None:
+    """One step: the iteration is in bfloat16, and multiplies differences of rounding by 3.4 each time."""
+    found = []
+    for t in (gc, oracle):
+        values = np.random.default_rng(0)
+        p = t.nn.Parameter(t.tensor(values.standard_normal(shape)))
+        p.grad = t.tensor(values.standard_normal(shape))
+        t.optim.Muon([p], lr=1.0, **options).step()
+        found.append(p.detach().numpy())
+    scale = 0.2 * np.sqrt(max(shape)) if options else np.sqrt(max(1, shape[0] / shape[1]))
+    np.testing.assert_allclose(*found, atol=0.1 * scale)
+
+
+def test_muon_makes_steps_orthogonal(device: str) -> None:
+    p = nn.Parameter(gc.zeros(6, 4, device=device))
+    p.grad = gc.randn(6, 4, device=device)
+    optimizer = gc.optim.Muon([p], lr=1.0)
+    optimizer.step()
+    lengths = np.linalg.svd(p.detach().cpu().numpy(), compute_uv=False)
+    assert (abs(lengths / np.sqrt(6 / 4) - 1) < 0.45).all()
+    assert set(optimizer.state[p]) == {"momentum_buffer"}
+
+
+def test_muon_messages(oracle: Any) -> None:
+    for program in (
+        lambda t: t.optim.Muon([t.ones(3)]),
+        lambda t: t.optim.Muon([t.ones(3, 3)], lr=-1),
+        lambda t: t.optim.Muon([t.ones(3, 3)], adjust_lr_fn="other"),
+    ):
+        assert outcome(program, gc) == renamed(outcome(program, oracle))
