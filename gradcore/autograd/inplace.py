@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .. import dtypes
@@ -25,6 +25,7 @@ from .tape import (
     tell,
     tell_changing,
     wants_grad,
+    watched,
 )
 from .tracer import Level, Tracer, interpreted, level_of, operands_of
 from .variable import Node, Variable, bump, next_sequence
@@ -303,3 +304,11 @@ def rebase(target: Variable, node: Node, index: int = 0) -> None:
     target._requires_grad = True
     if target._node is not None and target._node.extra is not None:
         node_of(target)
+
+
+def note_changes(tensors: Iterable[Any]) -> None:
+    """Tell autograd that tensors are about to be changed in place, unrecorded and past the ops."""
+    for t in tensors:
+        if watched():
+            tell_changing(t)
+        bump(t.counter())

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.tape import tell_changing, watched, wrap
-from ..autograd.variable import bump
+from ..autograd.inplace import note_changes
+from ..autograd.tape import wrap
 from ..backends import Array, Backend, backend_of, cpu
 from ..backends.cpp.types import FLOAT32
 from ..expr import Scalar
@@ -175,11 +175,3 @@ def arrays(tensors: Iterable[Any]) -> list[Array]:
 def gradients(params: Iterable[Any]) -> list[Array]:
     """The arrays of the gradients."""
     return [p._grad._array for p in params]
-
-
-def note_changes(params: Iterable[Any]) -> None:
-    """Tell autograd that the parameters are about to be changed in place."""
-    for p in params:
-        if watched():
-            tell_changing(p)
-        bump(p.counter())

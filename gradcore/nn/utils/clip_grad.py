@@ -10,8 +10,8 @@ from types import GeneratorType
 from typing import Any
 
 from ...autograd.grad_mode import no_grad
+from ...autograd.inplace import note_changes
 from ...autograd.tape import wrap
-from ...autograd.variable import bump
 from ...backends import Backend, backend_of
 from ...dtypes import promote_types
 from ...expr import Program, Scalar, call, trace
@@ -95,9 +95,8 @@ def clip_grads_with_norm_(
     # Multiplying by 1 costs less than asking the device whether it is needed.
     scale = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
     for backend, there in _by_device(grads).items():
+        note_changes(there)
         scaled(backend, [[g._array for g in there]], scale=scale.to(there[0].device))
-        for g in there:
-            bump(g.counter())
 
 
 def clip_grad_norm_(
