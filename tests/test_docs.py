@@ -30,7 +30,9 @@ def run_page(path: Path) -> None:
         if ">>>" in block:
             test = parser.get_doctest(block, names, path.name, str(path), line)
             report: list[str] = []
-            doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=report.append, clear_globs=False)
+            doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS).run(
+                test, out=report.append, clear_globs=False
+            )
             names = test.globs
             if report:
                 raise AssertionError("".join(report))
