@@ -323,6 +323,8 @@ def _optimizers(device: CudaBackend, dtype: np.dtype) -> None:
         p, s = [Array((64, 64), dtype)], [Array((64, 64), state)]
         for name in _STEPS:
             run(device, name, [p, p, s, s, s])
+    for combine in ("sum", "max"):
+        device.multi_tensor_reduce("norm", trace(lambda x: x * x), combine, [Array((64, 64), dtype)])
 
 
 def _random(device: CudaBackend, dtype: np.dtype) -> None:

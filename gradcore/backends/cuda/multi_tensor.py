@@ -76,8 +76,9 @@ class MultiTensor:
         key = (name, map, combine, dtype)
         found = self._kernels.get(key)
         if found is None:
-            text = _reduction_text(name, map, combine, dtype)
-            (found,) = self._compiler.kernels(text, (name,), f"the {name} of {dtype.name} tensors")
+            kernel = f"multi_tensor_{name}"
+            text = _reduction_text(kernel, map, combine, dtype)
+            (found,) = self._compiler.kernels(text, (kernel,), f"the {name} of {dtype.name} tensors")
             self._kernels[key] = found
         return found
 
@@ -85,10 +86,10 @@ class MultiTensor:
         key = (name, program, dtypes, there)
         found = self._kernels.get(key)
         if found is None:
-            compute = computed(wide(dtypes[0]))
-            text = _text(name, program, dtypes, there, compute)
+            compute, function = computed(wide(dtypes[0])), f"multi_tensor_{name}"
+            text = _text(function, program, dtypes, there, compute)
             subject = f"the {name} step of {dtypes[0].name} parameters"
-            (kernel,) = self._compiler.kernels(text, (name,), subject)
+            (kernel,) = self._compiler.kernels(text, (function,), subject)
             found = self._kernels[key] = (kernel, scalar(compute))
         return found
 
