@@ -96,7 +96,7 @@ def checkpoint(
     >>> y = torch.utils.checkpoint.checkpoint(lambda t: t.exp().sin(), x, use_reentrant=False)
     >>> y.sum().backward()
     >>> x.grad
-    tensor([-2.4784,  3.3118])
+    tensor([-2.4784,  3.3129])
 
     Raises:
         CheckpointError: in the backward pass, if the second call saves other tensors than the first did.
