@@ -52,6 +52,15 @@ from .dtypes import (
     uint8,
 )
 from .dtypes import bool_ as bool
+from .formats import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    layout,
+    memory_format,
+    preserve_format,
+    strided,
+)
 from .tensor import CREATION as _CREATION
 from .tensor import FUNCTIONS as _FUNCTIONS
 from .tensor import Generator, Size, Tensor, default_generator
@@ -65,7 +74,7 @@ globals().update(dtypes.ALIASES)
 globals().update(_CREATION)
 globals().update(_FUNCTIONS)
 
-from . import cuda, func, nn, optim, utils  # after the functions, which they use
+from . import cuda, func, linalg, nn, optim, utils  # after the functions, which they use
 from .func import vmap
 
 __all__ = [
@@ -75,6 +84,9 @@ __all__ = [
     "autograd",
     "bfloat16",
     "bool",
+    "channels_last",
+    "channels_last_3d",
+    "contiguous_format",
     "cuda",
     "default_generator",
     "device",
@@ -93,24 +105,29 @@ __all__ = [
     "iinfo",
     "inf",
     "inference_mode",
-    "int8",
     "int16",
     "int32",
     "int64",
+    "int8",
     "is_anomaly_check_nan_enabled",
     "is_anomaly_enabled",
     "is_grad_enabled",
     "is_inference_mode_enabled",
+    "layout",
+    "linalg",
+    "memory_format",
     "nan",
     "nn",
     "no_grad",
     "optim",
     "pi",
+    "preserve_format",
     "promote_types",
     "reduction",
     "set_default_dtype",
     "set_grad_enabled",
     "set_num_threads",
+    "strided",
     "uint8",
     "utils",
     "viz",

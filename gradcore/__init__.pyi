@@ -11,6 +11,7 @@ import numpy as np
 from . import autograd as autograd
 from . import cuda as cuda
 from . import func as func
+from . import linalg as linalg
 from . import nn as nn
 from . import optim as optim
 from . import utils as utils
@@ -42,6 +43,13 @@ from .dtypes import promote_types as promote_types
 from .dtypes import set_default_dtype as set_default_dtype
 from .dtypes import uint8 as uint8
 from .explanation import explain as explain
+from .formats import channels_last as channels_last
+from .formats import channels_last_3d as channels_last_3d
+from .formats import contiguous_format as contiguous_format
+from .formats import layout as layout
+from .formats import memory_format as memory_format
+from .formats import preserve_format as preserve_format
+from .formats import strided as strided
 from .func import vmap as vmap
 from .tensor import Generator as Generator
 from .tensor import Size as Size
@@ -49,7 +57,7 @@ from .tensor import Tensor as Tensor
 from .tensor import default_generator as default_generator
 from .tensor.custom import elementwise as elementwise
 from .tensor.custom import reduction as reduction
-from .tensor.functions import max_result, min_result
+from .tensor.functions import max_result, median_result, min_result
 
 __version__: str
 bool: dtype
@@ -69,6 +77,7 @@ def arange(
     end: _float | None = None,
     step: _float = 1,
     *,
+    out: Tensor | None = None,
     dtype: dtype | None = None,
     device: device | str | _int | None = None,
     requires_grad: _bool = False,
@@ -130,15 +139,16 @@ def full_like(
     """A tensor like `input` in shape, dtype and place, filled with one value."""
 
 def linspace(
-    start: _float,
-    end: _float,
+    start: Tensor | _float,
+    end: Tensor | _float,
     steps: _int,
     *,
+    out: Tensor | None = None,
     dtype: dtype | None = None,
     device: device | str | _int | None = None,
     requires_grad: _bool = False,
 ) -> Tensor:
-    """`steps` numbers from `start` to `end`, both included, evenly spaced."""
+    """`steps` numbers from `start` to `end`, both included, evenly spaced; of an integer dtype, rounded towards 0."""
 
 def ones(
     *sizes: _int | Sequence[_int],
@@ -278,6 +288,19 @@ def seed() -> _int:
 def set_rng_state(state: Tensor) -> None:
     """Restore the state of the default generator."""
 
+def normal(
+    mean: Tensor | _float = 0.0,
+    std: Tensor | _float = 1.0,
+    size: Sequence[_int] | None = None,
+    *,
+    generator: Generator | None = None,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+    requires_grad: _bool = False,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Normal numbers of the given means and standard deviations, tensors (which broadcast) or numbers."""
+
 def get_printoptions() -> dict[str, Any]:
     """The current options, as keyword arguments for `set_printoptions`."""
 
@@ -335,10 +358,10 @@ def expand(input: Tensor, size: Sequence[_int]) -> Tensor:
 def expand(input: Tensor, *size: _int) -> Tensor:
     """`input` with dimensions of size 1 repeated to `size` (-1: unchanged) without copying: a view."""
 
-def contiguous(input: Tensor) -> Tensor:
-    """`input` itself if it is C-contiguous, else a contiguous copy."""
+def contiguous(input: Tensor, memory_format: memory_format = ...) -> Tensor:
+    """`input` itself if its elements lie in memory in the order that is asked for, else a copy where they do."""
 
-def clone(input: Tensor) -> Tensor:
+def clone(input: Tensor, *, memory_format: memory_format = ...) -> Tensor:
     """A copy, through which gradients flow."""
 
 def cat(tensors: Sequence[Tensor], dim: _int = 0, *, out: Tensor | None = None) -> Tensor:
@@ -380,10 +403,10 @@ def abs(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The absolute value; its derivative at 0 is 0."""
 
 def sign(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """-1, 0 or 1."""
+    """-1, 0 or 1; of a bool the bool itself."""
 
 def square(input: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """`input * input`."""
+    """`input * input`; of bools as int64."""
 
 def reciprocal(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`1 / input`."""
@@ -410,6 +433,25 @@ def clamp(
     input: Tensor, min: Tensor | _float | None = None, max: Tensor | _float | None = None, *, out: Tensor | None = None
 ) -> Tensor:
     """`input` limited to [min, max]; either bound may be None, a number or a tensor. The bounds count as inside."""
+
+def addcdiv(
+    input: Tensor, tensor1: Tensor | _float, tensor2: Tensor | _float, *, value: _float = 1, out: Tensor | None = None
+) -> Tensor:
+    """`input + value * tensor1 / tensor2`, elementwise with broadcasting."""
+
+def addcmul(
+    input: Tensor, tensor1: Tensor | _float, tensor2: Tensor | _float, *, value: _float = 1, out: Tensor | None = None
+) -> Tensor:
+    """`input + value * tensor1 * tensor2`, elementwise with broadcasting and type promotion."""
+
+def lerp(input: Tensor, end: Tensor | _float, weight: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
+    """`input + weight * (end - input)`: `input` where `weight`, a tensor or a number, is 0, and `end` where it is 1."""
+
+def clamp_min(input: Tensor, min: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
+    """The larger of `input` and `min`, a tensor or a number; where they are equal, `input` gets the gradient."""
+
+def clamp_max(input: Tensor, max: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
+    """The smaller of `input` and `max`, a tensor or a number; where they are equal, `input` gets the gradient."""
 
 def eq(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """`input == other`, elementwise: a bool tensor."""
@@ -461,6 +503,9 @@ def bitwise_xor(input: Tensor, other: Tensor | _float, *, out: Tensor | None = N
 
 def bitwise_not(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Bitwise complement of integers, logical not of bools."""
+
+def relu(input: Tensor) -> Tensor:
+    """`max(input, 0)`; NaN stays NaN, the derivative at 0 is 0."""
 
 def exp(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The exponential."""
@@ -518,9 +563,6 @@ def sigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 
 def erf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The error function `2 / sqrt(pi) * integral from 0 to input of exp(-t**2)`."""
-
-def relu(input: Tensor) -> Tensor:
-    """`max(input, 0)`; NaN stays NaN, the derivative at 0 is 0."""
 
 def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
@@ -582,6 +624,14 @@ def all(
     input: Tensor, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False, *, out: Tensor | None = None
 ) -> Tensor:
     """Whether every element is nonzero."""
+
+def logsumexp(
+    input: Tensor, dim: _int | Sequence[_int] | None, keepdim: _bool = False, *, out: Tensor | None = None
+) -> Tensor:
+    """`log(sum(exp(input)))` over `dim` (an int or several), with the maximum subtracted first; of integers a float."""
+
+def cumsum(input: Tensor, dim: _int, *, dtype: dtype | None = None, out: Tensor | None = None) -> Tensor:
+    """The sums of the elements up to each one along `dim`; integers and bools are summed as int64."""
 
 def multiply(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """`input * other`, elementwise with broadcasting and type promotion."""
@@ -645,6 +695,16 @@ def true_divide(
     input: Tensor, other: Tensor | _float, *, rounding_mode: str | None = None, out: Tensor | None = None
 ) -> Tensor:
     """`input / other`; `rounding_mode` "floor" rounds down, "trunc" towards zero, keeping integers integers."""
+
+def nan_to_num(
+    input: Tensor,
+    nan: _float | None = 0.0,
+    posinf: _float | None = None,
+    neginf: _float | None = None,
+    *,
+    out: Tensor | None = None,
+) -> Tensor:
+    """`input` with NaN and the infinities replaced: by 0, the dtype's largest number and its lowest, unless given."""
 
 def where(condition: Tensor, input: Tensor | _float | None = None, other: Tensor | _float | None = None) -> Tensor:
     """`input` where `condition` (a bool tensor) holds, else `other`."""
@@ -710,15 +770,6 @@ def std(input: Tensor, dim: _int | Sequence[_int] | None = None, *, unbiased: _b
 def std(input: Tensor, dim: _int | Sequence[_int] | None, unbiased: _bool, keepdim: _bool = False) -> Tensor:
     """`std(input, dim=None, *, correction=1, keepdim=False)`: the square root of the variance."""
 
-def norm(
-    input: Tensor,
-    p: _float | str = 2,
-    dim: _int | Sequence[_int] | None = None,
-    keepdim: _bool = False,
-    dtype: dtype | None = None,
-) -> Tensor:
-    """The p-norm over `dim` (None: all elements); `p` is a number, `inf`, or "fro"."""
-
 def softmax(input: Tensor, dim: _int, dtype: dtype | None = None) -> Tensor:
     """`exp(x) / sum(exp(x))` along `dim`."""
 
@@ -768,6 +819,9 @@ def chunk(input: Tensor, chunks: _int, dim: _int = 0) -> tuple[Tensor, ...]:
 def numel(input: Tensor) -> _int:
     """The number of elements."""
 
+def fill(input: Tensor, value: Tensor | _float) -> Tensor:
+    """A tensor like `input` with one value for every element."""
+
 def is_tensor(obj: Any) -> _bool:
     """Whether `obj` is a Tensor."""
 
@@ -776,3 +830,41 @@ def is_floating_point(input: Tensor) -> _bool:
 
 def result_type(tensor1: Tensor | _float, tensor2: Tensor | _float) -> dtype:
     """The dtype that arithmetic on the two (tensors or numbers) gives."""
+
+def norm(
+    input: Tensor,
+    p: _float | str | None = "fro",
+    dim: _int | Sequence[_int] | None = None,
+    keepdim: _bool = False,
+    dtype: dtype | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """The p-norm over `dim` (None: all elements); `p` is a number, `inf`, "fro" (2), or "nuc" for matrices."""
+
+def bernoulli(
+    input: Tensor, p: _float | None = None, *, generator: Generator | None = None, out: Tensor | None = None
+) -> Tensor:
+    """1 with the probability that each element of `input` is, else 0; with `p`, that for all."""
+
+def multinomial(
+    input: Tensor,
+    num_samples: _int,
+    replacement: _bool = False,
+    *,
+    generator: Generator | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Draw `num_samples` indices with the probabilities, up to a factor, that the rows of `input` give: int64."""
+
+@overload
+def median(input: Tensor) -> Tensor:
+    """`median(input)`: the median of all elements. `median(input, dim, keepdim=False)`: (values, indices) along
+    `dim`."""
+
+@overload
+def median(input: Tensor, dim: _int, keepdim: _bool = False) -> median_result:
+    """`median(input)`: the median of all elements. `median(input, dim, keepdim=False)`: (values, indices) along
+    `dim`."""
+
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: _int = 0) -> Tensor:
+    """How often each of 0, 1, ... occurs in a vector of non-negative integers; with `weights`, the sum of those."""

@@ -46,7 +46,7 @@ TYPES = {
         name: name
         for name in (
             *("Any", "Generator", "None", "Self", "Sequence", "Tensor", "device", "dict", "dtype", "max_result"),
-            *("min_result", "np.ndarray", "object", "str", "tuple"),
+            *("median_result", "memory_format", "min_result", "np.ndarray", "object", "str", "tuple"),
         )
     },
 }
@@ -70,6 +70,15 @@ OVERLOADS = {
         )
         for name in ("max", "min")
     },
+    "median": (
+        "(input: Tensor) -> Tensor",
+        "(input: Tensor, dim: int, keepdim: bool = False) -> median_result",
+    ),
+    "random_": (
+        "(self: Tensor, *, generator: Generator | None = None) -> Tensor",
+        "(self: Tensor, to: int, *, generator: Generator | None = None) -> Tensor",
+        "(self: Tensor, from_: int, to: int | None, *, generator: Generator | None = None) -> Tensor",
+    ),
     "randint": (f"(high: int, {_RANDINT}) -> Tensor", f"(low: int, high: int, {_RANDINT}) -> Tensor"),
     "std": _SPREAD,
     "var": _SPREAD,
@@ -101,7 +110,8 @@ from typing_extensions import Self
 from ..autograd.variable import Variable
 from ..devices import device
 from ..dtypes import dtype
-from .functions import max_result, min_result
+from ..formats import memory_format
+from .functions import max_result, median_result, min_result
 from .random import Generator
 from .tensor import Tensor
 
@@ -124,7 +134,10 @@ def parameter(p: inspect.Parameter, position: int) -> str:
     """A parameter as it is written."""
     stars = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "")
     text = f"{stars}{p.name}: {annotation(p.annotation, position)}"
-    return text if p.default is p.empty else f"{text} = {p.default!r}".replace("'", '"')
+    if p.default is p.empty:
+        return text
+    literal = isinstance(p.default, (type(None), bool, int, float, str, tuple))
+    return f"{text} = {p.default!r}".replace("'", '"') if literal else f"{text} = ..."
 
 
 def definition(name: str, signature: inspect.Signature, doc: str | None, indent: str = "", returns: str = "") -> str:
@@ -198,6 +211,7 @@ def operators() -> Iterator[str]:
             yield definition(f"__r{symbol}__", binary, None, indent)
         if f"__i{symbol}__" in vars(Tensor):
             yield definition(f"__i{symbol}__", binary, None, indent, "Self")
+    yield definition("__rdiv__", signature_of("(self: Tensor, other: Tensor | float) -> Tensor"), None, indent)
     for symbol in methods.UNARY:
         yield definition(f"__{symbol}__", unary, None, indent)
     for name in ("__getitem__", "__setitem__"):
@@ -226,7 +240,9 @@ def package() -> str:
             for name in (alias.name for alias in statement.names if alias.asname is None and alias.name in public):
                 imports.setdefault(module, []).append(f"from {module} import {name} as {name}\n")
                 public.remove(name)
-    imports.setdefault(".tensor.functions", []).append("from .tensor.functions import max_result, min_result\n")
+    imports.setdefault(".tensor.functions", []).append(
+        "from .tensor.functions import max_result, median_result, min_result\n"
+    )
     functions = {name: f for name, f in {**CREATION, **FUNCTIONS}.items() if name in public}
     variables = ["__version__: str\n"]
     for name in sorted(public - set(functions)):

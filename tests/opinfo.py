@@ -26,20 +26,26 @@ def database() -> dict[str, Any]:
     return {f"{o.name}.{o.variant_test_name}" if o.variant_test_name else o.name: o for o in op_db}
 
 
-# Where the database's function takes its arguments in another order than PyTorch's.
-_ADAPTED = {"where": lambda self, condition, other: gc.where(condition, self, other)}
+# Where the database's function takes its arguments in another order than PyTorch's, or a descriptor of its tensors.
+_ADAPTED: dict[str, Callable[..., Any]] = {
+    "where": lambda self, condition, other: gc.where(condition, self, other),
+    "item": lambda self: self.item(),
+    "normal.in_place": lambda self, *args, **kwargs: self.clone().normal_(*args, **kwargs),
+    "uniform": lambda self, *args, **kwargs: self.clone().uniform_(*args, **kwargs),
+    "zero_": lambda self: self.clone().zero_(),
+}
 
 
 def function_of(info: Any) -> Callable[..., Any]:
     """What of gradcore stands in the place of the operator's function."""
-    if info.name in _ADAPTED:
-        return _ADAPTED[info.name]
+    if (adapted := _ADAPTED.get(info.name) or _ADAPTED.get(f"{info.name}.{info.variant_test_name}")) is not None:
+        return adapted
     method = None
     if info.name.startswith("__"):
         method = info.name
     elif isinstance(info.op, type(torch.Tensor.item)):  # a method of PyTorch's tensors
         method = info.op.__name__
-    elif hasattr(torch, info.name) and not hasattr(gc, info.name):
+    elif hasattr(torch, info.name) and not callable(getattr(gc, info.name, None)):  # (gc.float is a dtype)
         method = info.name
     if method is not None:
         return lambda x, *args, **kwargs: getattr(x, method)(*args, **kwargs)
@@ -50,9 +56,17 @@ def function_of(info: Any) -> Callable[..., Any]:
 
 
 def method_of(variant: Any) -> Callable[..., Any]:
-    """The method of that name, for either library's tensors."""
-    name = getattr(variant, "__name__", "<lambda>")
+    """The method of that name, or that a function is named after, for either library's tensors."""
+    name = variant if isinstance(variant, str) else getattr(variant, "__name__", "<lambda>")
     return variant if name == "<lambda>" else lambda x, *args, **kwargs: getattr(x, name)(*args, **kwargs)
+
+
+def inplace_of(info: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Our in-place variant and PyTorch's: a method, or the function of `nn.functional` with `inplace`."""
+    if not info.name.startswith("nn.functional."):
+        return method_of(info.inplace_variant), method_of(info.inplace_variant)
+    function = function_of(info)
+    return lambda *args, **kwargs: function(*args, inplace=True, **kwargs), info.inplace_variant
 
 
 def _missing(name: str) -> Callable[..., Any]:

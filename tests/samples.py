@@ -58,7 +58,7 @@ SHAPES: list[Shape] = [(3, 4), (5,), (), (0, 3)]
 DOMAIN: dict[str, tuple[float, float]] = {
     "log": (0.2, 3), "log2": (0.2, 3), "log10": (0.2, 3), "log1p": (-0.7, 3), "sqrt": (0.2, 3), "rsqrt": (0.2, 3),
     "asin": (-0.8, 0.8), "acos": (-0.8, 0.8), "tan": (-1, 1), "pow": (0.2, 2), "reciprocal": (0.3, 2), "div": (0.3, 2),
-    "floor_divide": (0.3, 3), "remainder": (0.3, 3),
+    "floor_divide": (0.3, 3), "remainder": (0.3, 3), "addcdiv": (0.3, 2),
 }  # fmt: skip
 INTEGRAL = {"bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not"}
 
@@ -75,7 +75,8 @@ def _elementwise() -> list[Sample]:
         def function(m: Any, *xs: Any, name: str = name) -> Any:
             return getattr(m, name)(*xs)
 
-        for shapes in [[s] for s in SHAPES] if len(op.inputs) == 1 else BROADCAST:
+        many = [[*shapes, shapes[0]][: len(op.inputs)] for shapes in BROADCAST]
+        for shapes in [[s] for s in SHAPES] if len(op.inputs) == 1 else many:
             out.append(Sample(name, function, shapes, low, high, differentiable=smooth))
     return out
 
@@ -118,6 +119,27 @@ def _others() -> list[Sample]:
           for name, k, shape in (
               ("gelu", {}, (3, 4)), ("gelu", {}, ()), ("gelu", {"approximate": "tanh"}, (3, 4)), ("silu", {}, (3, 4)),
               ("silu", {}, (0, 3)), ("softplus", {}, (3, 4)), ("softplus", {"beta": 2.5, "threshold": 1.5}, (3, 4)))],
+        *[_S(name, lambda m, x, name=name, k=k: getattr(m.nn.functional, name)(x * 3, **k), shape)
+          for name, k, shape in (
+              ("relu6", {}, (3, 4)), ("hardtanh", {}, (3, 4)), ("hardtanh", {"min_val": -0.7, "max_val": 2.2}, (3, 4)),
+              ("leaky_relu", {}, (3, 4)), ("leaky_relu", {"negative_slope": 0.2}, ()), ("elu", {}, (3, 4)),
+              ("elu", {"alpha": 0.6}, (3, 4)), ("selu", {}, (3, 4)), ("celu", {"alpha": 2.0}, (3, 4)), ("mish", {}, (3, 4)),
+              ("hardswish", {}, (3, 4)), ("logsigmoid", {}, (3, 4)), ("softsign", {}, (3, 4)),
+              ("glu", {}, (3, 4)), ("glu", {"dim": 0}, (4, 3)), ("glu", {"dim": 1}, (2, 6, 3)), ("glu", {}, (0, 4)),)],
+        _S("softmin", lambda m, x: m.nn.functional.softmin(x, 1), (3, 4)),
+        # (PyTorch's 1/6 is one of float32 in float64 too.)
+        _S("hardsigmoid", lambda m, x: m.nn.functional.hardsigmoid(x * 3), (3, 4), dtypes=("float32",)),
+        _S("hardsigmoid_", lambda m, x: m.nn.functional.hardsigmoid(x * 2, inplace=True) * x, (3,), dtypes=("float32",)),
+        *[_S("prelu", lambda m, x, w: m.nn.functional.prelu(x, w), s, w)
+          for s, w in (((2, 3, 4), (3,)), ((2, 3), (1,)), ((4,), (1,)), ((2, 3), ()))],
+        *[_S(f"{name}_", lambda m, x, name=name: getattr(m.nn.functional, name)(x * 2, inplace=True) * x, (3,))
+          for name in ("relu6", "leaky_relu", "elu", "selu", "celu", "hardtanh", "hardswish", "mish")],
+        _S("lerp", lambda m, x, y: m.lerp(x, y, 0.3), (3, 4), (4,)),
+        _S("addcmul", lambda m, x, y, z: m.addcmul(x, y, z, value=-0.7), (3, 4), (4,), (3, 1)),
+        _S("addcdiv", lambda m, x, y, z: m.addcdiv(x, y, z, value=2), (3, 4), (4,), (3, 1), low=0.3),
+        _S("clamp_min", lambda m, x: x.clamp_min(0.3), (3, 4)),
+        _S("clamp_max", lambda m, x: m.clamp_max(x, 0.3), (3, 4)),
+        _S("nan_to_num", lambda m, x: m.nan_to_num(x, 1.5, 2.5) * x, (3, 4)),
         _S("silu_", lambda m, x: m.nn.functional.silu(x * 2, inplace=True) * x, (3,)),
         # reductions
         *[
@@ -155,6 +177,16 @@ def _others() -> list[Sample]:
             for name in ("argmax", "argmin")
             for k in ({}, {"dim": 0}, {"dim": -1, "keepdim": True})
         ],
+        *[_S("logsumexp", lambda m, x, k=k: m.logsumexp(x * 3, **k), s)
+          for s, k in (((3, 4), {"dim": 1}), ((2, 3, 4), {"dim": (0, 2)}), ((2, 3, 4), {"dim": 1, "keepdim": True}), ((), {"dim": 0}))],
+        *[_S("cumsum", lambda m, x, d=d: m.cumsum(x, d), s) for s, d in (((3, 4), 1), ((2, 3, 4), 0), ((), 0), ((0, 3), 1))],
+        _S("cumsum_", lambda m, x: (x * 2).cumsum_(0) * x, (3, 4)),
+        _S("median", lambda m, x: x.median(), (3, 5)),
+        _S("median", lambda m, x: m.median(x, 1)[0], (3, 4)),
+        _S("median", lambda m, x: m.median(x, 0, keepdim=True).values, (4, 3)),
+        _S("bincount", lambda m, x: m.bincount(index(m, [3, 0, 3, 1, 3]), x), (5,), differentiable=False),
+        *[_S("prod", lambda m, x, d=d: m.prod(x * (x > -1), d), (4, 3)) for d in (0, 1)],  # with zeros
+        _S("prod", lambda m, x: (x * (x > -1)).prod(), (3, 3)),
         _S("prod", lambda m, x: x.prod(), (3, 2)),
         _S("prod", lambda m, x: m.prod(x, 1), (3, 4)),
         _S("prod", lambda m, x: m.prod(x, 0, keepdim=True), (3, 4)),
@@ -162,6 +194,11 @@ def _others() -> list[Sample]:
         _S("norm", lambda m, x: m.norm(x, 0), (3, 4), differentiable=False),
         _S("norm", lambda m, x: x.norm(dim=1), (3, 4)),
         _S("norm", lambda m, x: x.norm(3, dim=0, keepdim=True), (3, 4)),
+        *[_S("vector_norm", lambda m, x, k=k: m.linalg.vector_norm(x, **k), (2, 3, 4))
+          for k in ({}, {"ord": 3, "dim": (0, 2)}, {"ord": inf, "dim": 1, "keepdim": True}, {"ord": -inf}, {"ord": 1, "dim": -1})],
+        *[_S("matrix_norm", lambda m, x, k=k: m.linalg.matrix_norm(x, **k), (2, 3, 4))
+          for k in ({}, {"ord": 1}, {"ord": -1, "keepdim": True}, {"ord": inf, "dim": (0, 1)}, {"ord": -inf})],
+        _S("linalg.norm", lambda m, x: m.linalg.norm(x, inf), (3, 4)),
         _S("any", lambda m, x: (x > 1).any(), (3, 4), differentiable=False),
         _S("all", lambda m, x: (x > -1).all(1), (3, 4), differentiable=False),
         # products
@@ -261,6 +298,25 @@ def _others() -> list[Sample]:
             x, y.sigmoid(), reduction=r), (3, 4), (3, 4)) for r in ("mean", "sum", "none")],
         _S("bce_with_logits", lambda m, x, y: m.nn.functional.binary_cross_entropy_with_logits(
             x, y.sigmoid(), pos_weight=index(m, [0.5, 1.0, 2.0, 3.0]).to(x.dtype)), (3, 4), (3, 4)),
+        *[_S(name, lambda m, x, y, name=name, k=k: getattr(m.nn.functional, name)(x, y, **k), (3, 4), (3, 4))
+          for name, more in (("smooth_l1_loss", {}), ("smooth_l1_loss", {"beta": 0.6}), ("huber_loss", {}), ("huber_loss", {"delta": 0.6}))
+          for k in ({**more, "reduction": r} for r in ("mean", "sum", "none"))],
+        _S("huber_loss", lambda m, x, y, w: m.nn.functional.huber_loss(x, y, weight=w), (3, 4), (3, 4), (3, 4)),
+        *[_S("binary_cross_entropy", lambda m, x, y, r=r: m.nn.functional.binary_cross_entropy(
+            x.sigmoid(), y.sigmoid(), reduction=r), (3, 4), (3, 4)) for r in ("mean", "sum", "none")],
+        _S("binary_cross_entropy", lambda m, x, y: m.nn.functional.binary_cross_entropy(
+            x.sigmoid(), y.sigmoid(), weight=index(m, [0.5, 1.0, 2.0, 3.0]).to(x.dtype)), (3, 4), (3, 4)),
+        *[_S("kl_div", lambda m, x, y, r=r: m.nn.functional.kl_div(
+            x.log_softmax(1), y.softmax(1), reduction=r), (3, 4), (3, 4)) for r in ("batchmean", "sum", "none")],
+        _S("kl_div", lambda m, x, y: m.nn.functional.kl_div(
+            x.log_softmax(1), y.log_softmax(1), log_target=True, reduction="batchmean"), (3, 4), (3, 4)),
+        *[_S("cosine_similarity", lambda m, x, y, d=d: m.nn.functional.cosine_similarity(x, y, dim=d), a, b)
+          for a, b, d in (((3, 4), (3, 4), 1), ((2, 3, 4), (3, 1), 0), ((4,), (4,), -1))],
+        _S("cosine_embedding_loss", lambda m, x, y: m.nn.functional.cosine_embedding_loss(x, y, index(m, [1, -1, 1])), (3, 4), (3, 4)),
+        *[_S("triplet_margin_loss", lambda m, a, b, c, k=k: m.nn.functional.triplet_margin_loss(a, b, c, **k), (3, 4), (3, 4), (3, 4))
+          for k in ({}, {"p": 3, "margin": 2.0, "reduction": "none"}, {"swap": True, "reduction": "sum"})],
+        _S("margin_ranking_loss", lambda m, x, y: m.nn.functional.margin_ranking_loss(x, y, index(m, [1, -1, 1]), 0.2), (3,), (3,)),
+        *[_S("normalize", lambda m, x, k=k: m.nn.functional.normalize(x, **k), (2, 3, 4)) for k in ({}, {"p": 1, "dim": (0, 2)})],
         # conversions
         _S("to", lambda m, x: x.double() * 2, (3,)),
         _S("to", lambda m, x: x.to(m.float64).sum(), (3,)),

@@ -61,6 +61,8 @@ def test_derivatives(sample: Sample) -> None:
 @samples
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_against_pytorch(sample: Sample, dtype: str, oracle: Any) -> None:
+    if dtype not in sample.dtypes:
+        pytest.skip(f"PyTorch's result is not one of {dtype}")
     theirs_in = [oracle.tensor(a) for a in sample.arrays(dtype)]
     if sample.differentiable:
         for t in theirs_in:

@@ -14,7 +14,7 @@ import gradcore as gc
 if torch is None:
     pytest.skip("PyTorch is not installed: pip install torch expecttest", allow_module_level=True)
 
-from opinfo import Call, _Side, compare, database, described, function_of, method_of, ours, samples
+from opinfo import Call, _Side, compare, database, described, function_of, inplace_of, method_of, ours, samples
 from parity import Raised, outcome
 
 # The operators that training code uses, by the names of PyTorch's database.
@@ -35,10 +35,14 @@ RANDOM = {
 }
 
 # Times the tolerance of the dtype, where more is computed.
-LOOSE: dict[str, float] = {}
+LOOSE: dict[str, float] = {
+    "nn.functional.layer_norm": 2.0,  # of rows of one element, where PyTorch's gradient is what rounding left of 0
+}
 
 # Operators and (part of) the description of a sample, or of an error, that differ; each with the reason.
-DEVIATIONS: dict[str, dict[str, str]] = {}
+DEVIATIONS: dict[str, dict[str, str]] = {
+    "clamp_min": {"int64[3], (2)": "a number is taken, as PyTorch takes it: the database is mistaken"},
+}
 
 
 def deviates(name: str, text: str) -> bool:
@@ -96,11 +100,13 @@ def test_errors(name: str) -> None:
     problems, count = [], 0
     for error in info.error_inputs("cpu"):
         sample = error.sample_input
+        if name.startswith("__") and not isinstance(sample.input, torch.Tensor):
+            continue  # a method of something else
         text = f"{described(sample.input)}, {described(sample.args)}, {described(sample.kwargs)}"
         try:
             given = ours(sample.input), ours(list(sample.args)), ours(dict(sample.kwargs))
-        except (AttributeError, TypeError):
-            continue  # a dtype or a device that is not covered
+        except (AttributeError, TypeError, ValueError):
+            continue  # a dtype, a device or a number of dimensions that is not covered
         count += 1
         if deviates(name, text):
             continue
@@ -120,8 +126,8 @@ def test_methods(name: str) -> None:
     info = database()[name]
     dtype = "float64" if "float64" in dtypes_of(name) else dtypes_of(name)[0]
     sample = next(samples(info, dtype, False))
-    method = method_of(info.method_variant)
-    theirs = outcome(lambda: method(sample.input, *sample.args, **sample.kwargs))
+    method = method_of(info.name if hasattr(gc.Tensor, info.name) else info.method_variant)
+    theirs = outcome(lambda: info.method_variant(sample.input, *sample.args, **sample.kwargs))
     found = outcome(lambda: method(ours(sample.input), *ours(list(sample.args)), **ours(dict(sample.kwargs))))
     compare(found, theirs, LOOSE.get(name, 1.0), "method", values=name not in RANDOM)
 
@@ -130,7 +136,7 @@ def test_methods(name: str) -> None:
 def test_in_place(name: str) -> None:
     """Where PyTorch has an in-place variant, so have we: the tensor itself is returned, changed."""
     info = database()[name]
-    method = method_of(info.inplace_variant)
+    method, their_method = inplace_of(info)
     problems, count = [], 0
     for dtype in dtypes_of(name):
         for sample in samples(info, dtype, False):
@@ -142,7 +148,7 @@ def test_in_place(name: str) -> None:
             count += 1
             if deviates(name, text):
                 continue
-            theirs = outcome(lambda: method(b, *sample.args, **sample.kwargs))  # noqa: B023
+            theirs = outcome(lambda: their_method(b, *sample.args, **sample.kwargs))  # noqa: B023
             found = outcome(lambda: method(a, *args, **kwargs))  # noqa: B023
             try:
                 compare(found, theirs, LOOSE.get(name, 1.0), "in place", values=name not in RANDOM)
@@ -159,6 +165,8 @@ def test_out(name: str) -> None:
     dtype = "float64" if "float64" in dtypes_of(name) else dtypes_of(name)[0]
     sample = next(samples(info, dtype, False))
     expected = info.op(sample.input, *sample.args, **sample.kwargs)
+    if isinstance(expected, bool):
+        pytest.skip("the result is no tensor")
     given = ours(sample.input), *ours(list(sample.args))
     out = ours(tuple(map(torch.empty_like, expected)) if isinstance(expected, (tuple, list)) else expected.clone())
     with warnings.catch_warnings():

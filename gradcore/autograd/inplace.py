@@ -247,6 +247,12 @@ def _concerned(inputs: Sequence[Any]) -> bool:
 
 def apply_out(op: Op, inputs: Sequence[Any], attrs: Attrs, out: Any) -> Any:
     """Run `op` and put its result into the tensor `out`, which is returned."""
+    if op.exact_out and isinstance(out, Variable) and out._array.dtype != inputs[0]._array.dtype:
+        given, wanted = dtypes.type_name(inputs[0]._array.dtype), dtypes.type_name(out._array.dtype)
+        raise RuntimeError(
+            f"{op.name}(): Expected the dtype for input and out to match, but got {given} for input's dtype and "
+            f"{wanted} for out's dtype."
+        )
     return write_out(op.name, inputs, out, lambda: apply(op, inputs, attrs))
 
 

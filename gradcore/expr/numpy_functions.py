@@ -22,7 +22,9 @@ def power(a: Any, b: Any) -> Any:
 
 
 def sign(x: Any, out: Any = None) -> Any:
-    """-1, 0 or 1; 0 for NaN, as in PyTorch."""
+    """-1, 0 or 1; 0 for NaN, as in PyTorch; a bool is its own sign."""
+    if np.asarray(x).dtype.kind == "b":
+        return np.logical_and(x, True, out=out)
     return np.subtract(np.greater(x, 0), np.less(x, 0), out=out, dtype=np.asarray(x).dtype)
 
 

@@ -85,7 +85,7 @@ _ROWS: list[Primitive] = [
     ),
     Primitive("pow", 2, "fn.power({0}, {1})", "gc::pow({0}, {1})", _pow_rule),
     Primitive("abs", 1, "abs({0})", "gc::abs({0})", lambda g, x, y: (g * call("sign", x),)),
-    Primitive("sign", 1, "fn.sign({0})", "gc::sign({0})"),
+    Primitive("sign", 1, "fn.sign({0})", "gc::sign({0})", kind="operand"),
     # exponentials and roots
     Primitive("exp", 1, "np.exp({0})", "gc::exp({0})", lambda g, x, y: (g * y,)),
     Primitive("expm1", 1, "np.expm1({0})", "gc::expm1({0})", lambda g, x, y: (g * (y + 1),)),

@@ -1,6 +1,20 @@
 """The ops, by family. Importing this package declares them all; `REGISTRY` holds them by name."""
 
-from . import arithmetic, convert, functions, indexing, linalg, losses, norms, reductions, rows, shape
+from . import (
+    activations,
+    arithmetic,
+    convert,
+    functions,
+    indexing,
+    linalg,
+    losses,
+    norms,
+    reductions,
+    rows,
+    sampling,
+    scans,
+    shape,
+)
 from .core import REGISTRY, ArrayOp, Op, Plan, array_op
 from .elementwise import Elementwise, elementwise
 
@@ -10,6 +24,7 @@ __all__ = [
     "Elementwise",
     "Op",
     "Plan",
+    "activations",
     "arithmetic",
     "array_op",
     "convert",
@@ -21,5 +36,7 @@ __all__ = [
     "norms",
     "reductions",
     "rows",
+    "sampling",
+    "scans",
     "shape",
 ]

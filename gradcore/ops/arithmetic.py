@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+from .. import dtypes
 from ..backends import is_array
 from ..expr import Scalar, call
 from .core import Attrs
@@ -86,15 +88,15 @@ def abs(input: Scalar) -> Scalar:
     return call("abs", input)
 
 
-@elementwise(promote="number")
+@elementwise
 def sign(input: Scalar) -> Scalar:
-    """-1, 0 or 1."""
+    """-1, 0 or 1; of a bool the bool itself."""
     return call("sign", input)
 
 
-@elementwise(promote="number")
+@elementwise(promote="whole", grad_name="PowBackward0")
 def square(input: Scalar) -> Scalar:
-    """`input * input`."""
+    """`input * input`; of bools as int64."""
     return input * input
 
 
@@ -128,13 +130,13 @@ def trunc(input: Scalar) -> Scalar:
     return call("trunc", input)
 
 
-@elementwise(inplace=False)
+@elementwise(inplace=False, tensors=("input", "other"))
 def maximum(input: Scalar, other: Scalar) -> Scalar:
     """The larger of the two, NaN if either is NaN; a tie splits the gradient evenly."""
     return call("maximum", input, other)
 
 
-@elementwise(inplace=False)
+@elementwise(inplace=False, tensors=("input", "other"))
 def minimum(input: Scalar, other: Scalar) -> Scalar:
     """The smaller of the two, NaN if either is NaN; a tie splits the gradient evenly."""
     return call("minimum", input, other)
@@ -163,6 +165,71 @@ def clamp(input: Scalar, min: Scalar | None = None, max: Scalar | None = None) -
     return result if max is None else call("minimum", result, max)
 
 
+@elementwise(promote="floating", static={"value": (1,)})
+def addcdiv(input: Scalar, tensor1: Scalar, tensor2: Scalar, *, value: float = 1) -> Scalar:
+    """`input + value * tensor1 / tensor2`, elementwise with broadcasting."""
+    return input + value * (tensor1 / tensor2)
+
+
+@elementwise(promote="number", static={"value": (1,)})
+def addcmul(input: Scalar, tensor1: Scalar, tensor2: Scalar, *, value: float = 1) -> Scalar:
+    """`input + value * tensor1 * tensor2`, elementwise with broadcasting and type promotion."""
+    return input + value * (tensor1 * tensor2)
+
+
+class _OfOneDtype(Elementwise):
+    """Refuses tensors of several dtypes instead of promoting them."""
+
+    def run(self, inputs: Sequence[Any], attrs: Attrs) -> Any:
+        first = inputs[0]
+        for name, value in zip(self.inputs, inputs):
+            if is_array(value) and is_array(first) and value.dtype != first.dtype:
+                expected, found = dtypes.from_numpy(first.dtype), dtypes.from_numpy(value.dtype)
+                raise RuntimeError(
+                    f"{self.name}(): expected dtype {expected.name} for `{name}` but got dtype {found.name}; convert "
+                    f"it, as in {name}.to({self.inputs[0]}.dtype)"
+                )
+        return super().run(inputs, attrs)
+
+
+@elementwise(
+    promote="floating",
+    kind=_OfOneDtype,
+    grad_name="LerpBackward0",
+    tensors=("input", "end"),
+    derivative=lambda g, input, end, weight: (g * (1 - weight), g * weight, g * (end - input)),
+)
+def lerp(input: Scalar, end: Scalar, weight: Scalar) -> Scalar:
+    """`input + weight * (end - input)`: `input` where `weight`, a tensor or a number, is 0, and `end` where it is 1."""
+    difference = end - input
+    near = call("lt", call("abs", weight), 0.5)  # from the nearer end, so that both ends are exact
+    return call("where", near, input + weight * difference, end - difference * (1 - weight))
+
+
+def _bounded(g: Scalar, inside: Scalar) -> tuple[Scalar, Scalar]:
+    return call("where", inside, g, 0), call("where", inside, 0, g)
+
+
+@elementwise(tensors=("input",), derivative=lambda g, input, min: _bounded(g, input >= min))
+def clamp_min(input: Scalar, min: Scalar) -> Scalar:
+    """The larger of `input` and `min`, a tensor or a number; where they are equal, `input` gets the gradient."""
+    return call("maximum", input, min)
+
+
+@elementwise(tensors=("input",), derivative=lambda g, input, max: _bounded(g, input <= max))
+def clamp_max(input: Scalar, max: Scalar) -> Scalar:
+    """The smaller of `input` and `max`, a tensor or a number; where they are equal, `input` gets the gradient."""
+    return call("minimum", input, max)
+
+
+@elementwise(name="finite", grad_name="NanToNumBackward0", method=False)
+def finite(input: Scalar, *, nan: float, posinf: float, neginf: float) -> Scalar:
+    """`input` with these numbers in the place of NaN and the infinities, where the derivative is 0."""
+    rest = call("where", call("eq", input, -math.inf), neginf, input)
+    rest = call("where", call("eq", input, math.inf), posinf, rest)
+    return call("where", call("isnan", input), nan, rest)
+
+
 @elementwise(method=False)
 def where(condition: Scalar, input: Scalar, other: Scalar) -> Scalar:
     """`input` where the bool tensor `condition` holds, else `other`; all three broadcast."""
@@ -174,7 +241,7 @@ def _comparison(name: str, symbol: str) -> Elementwise:
         return call(name, input, other)
 
     compare.__doc__ = f"`input {symbol} other`, elementwise: a bool tensor."
-    op: Elementwise = elementwise(compare, name=name, inplace=False)
+    op: Elementwise = elementwise(compare, name=name, tensors=("input",))
     return op
 
 
@@ -204,25 +271,25 @@ def isfinite(input: Scalar) -> Scalar:
     return call("isfinite", input)
 
 
-@elementwise(inplace=False)
+@elementwise(tensors=("input", "other"))
 def logical_and(input: Scalar, other: Scalar) -> Scalar:
     """Whether both are nonzero."""
     return call("logical_and", input, other)
 
 
-@elementwise(inplace=False)
+@elementwise(tensors=("input", "other"))
 def logical_or(input: Scalar, other: Scalar) -> Scalar:
     """Whether either is nonzero."""
     return call("logical_or", input, other)
 
 
-@elementwise(inplace=False)
+@elementwise(tensors=("input", "other"))
 def logical_xor(input: Scalar, other: Scalar) -> Scalar:
     """Whether exactly one is nonzero."""
     return call("logical_xor", input, other)
 
 
-@elementwise(inplace=False)
+@elementwise(tensors=("input",))
 def logical_not(input: Scalar) -> Scalar:
     """Whether it is zero."""
     return call("logical_not", input)

@@ -86,6 +86,8 @@ class Op:
     fill_grads = True
     # How it runs on batches (see `batching`).
     batch_rule: BatchRule | None = None
+    # Whether `out` must have the dtype of the result, instead of one that it converts to.
+    exact_out = False
     # The class of the tape's node, as PyTorch names it, or a function of the node where PyTorch has several.
     grad_name: GradName
 

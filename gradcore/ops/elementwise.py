@@ -46,8 +46,10 @@ class Elementwise(Op):
         derivative: Callable[..., Any] | None = None,
         program: Program | None = None,
         bool_error: str | None = None,
+        tensors: tuple[str, ...] = (),
     ):
         super().__init__(function, name, grad_name)
+        self.tensors = tensors
         self.promote = promote
         self.static = static or {}
         self.by_hand = derivative
@@ -156,10 +158,10 @@ class Elementwise(Op):
         if found is None:
             operands, options = [(kind, None) for kind in constants], []
             for position, (name, (kind, dims)) in enumerate(zip(program.inputs, signature)):
-                if dims is None and kind not in (bool, int, float):
+                if dims is None and (name in self.tensors or kind not in (bool, int, float)):
                     raise TypeError(
-                        f"{self.name}(): argument '{name}' (position {position + 1}) must be Tensor or Number, not "
-                        f"{kind.__name__}"
+                        f"{self.name}(): argument '{name}' (position {position + 1}) must be "
+                        f"{'Tensor' if name in self.tensors else 'Tensor or Number'}, not {kind.__name__}"
                     )
                 if name in self.inputs:
                     operands.append((kind, dims))
@@ -171,6 +173,8 @@ class Elementwise(Op):
                 promote = "float" if program.fractional or options else "default"
             if promote == "float" and not promoted.is_floating_point:
                 promoted = default
+            elif promote == "whole" and promoted is dtypes.bool_:
+                promoted = dtypes.int64
             elif self.bool_error and any(kind in (bool, dtypes.bool_.numpy) for kind, _ in operands):
                 raise RuntimeError(f"{self.name}(): {self.bool_error}")
             elif (taken := _TAKES.get(promote)) and promoted.category not in taken:
@@ -405,15 +409,16 @@ def elementwise(
     method: bool = True,
     inplace: bool = True,
     bool_error: str | None = None,
+    tensors: tuple[str, ...] = (),
     kind: type[Elementwise] = Elementwise,
 ) -> Any:
     """Declare an elementwise op (a decorator): function, method, in-place method, kernels and derivatives follow.
 
-    `promote="float"` computes integers in the default float type, `"integral"` refuses floats, `"number"` bools, and
-    `"floating"` takes floats alone.
+    `promote="float"` computes integers in the default float type, `"whole"` bools as int64; `"integral"` refuses
+    floats, `"number"` bools, and `"floating"` takes floats alone.
     `derivative` replaces the symbolic one: a function of what it names among `g`, `result` and the inputs, returning
     one gradient for each input of the op. `bool_error` is the message for any bool operand, where they are refused.
-    `kind` is the class of the op.
+    `tensors` names the inputs that may not be numbers; `kind` is the class of the op.
     """
 
     def declare(f: Callable[..., Any]) -> Elementwise:
@@ -425,6 +430,7 @@ def elementwise(
             static=static,
             derivative=derivative,
             bool_error=bool_error,
+            tensors=tensors,
         )
         op.methods = ((op.name, op.name + "_") if inplace else (op.name,)) if method else ()
         return register(op)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import dtypes
-from ..backends import Array, backend_of
+from ..backends import Array, backend_of, is_array
 from .arithmetic import add, mul
 from .core import array_of, array_op, one_backend
 from .shape import Shape, squeeze, transpose, unsqueeze, with_rank
@@ -157,6 +157,12 @@ bmm.derivative(input=lambda g, mat2: bmm(g, transposed(mat2)), mat2=lambda g, in
 @array_op(linear=["input", "tensor"])
 def dot(input: Array, tensor: Array) -> Array:
     """The inner product of two vectors of equal length."""
+    if is_array(input) and is_array(tensor) and input.dtype != tensor.dtype:
+        given, other = dtypes.type_name(input.dtype), dtypes.type_name(tensor.dtype)
+        raise RuntimeError(
+            f"dot : expected both vectors to have same dtype, but found {given} and {other}; convert one, as in "
+            "tensor.to(input.dtype)"
+        )
     _check("dot", input, tensor, ("self", "tensor"))
     _check_dot(input.shape, tensor.shape)
     return backend_of(input).matmul(input, tensor)

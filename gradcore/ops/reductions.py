@@ -10,14 +10,15 @@ from typing import Any
 
 from .. import dtypes
 from ..backends import Array, Reduction, backend_of
+from ..backends.cpp.types import wide
 from ..expr import Scalar, call, trace
 from .arithmetic import abs as abs_op
 from .arithmetic import div, mul, sign
 from .arithmetic import pow as pow_op
-from .core import array_op
+from .core import array_of, array_op
 from .dims import Dims, kept_shape, wrap_dim, wrap_dims
 from .elementwise import elementwise
-from .shape import Shape, each_batched, expand, reshape
+from .shape import Shape, cat, each_batched, expand, narrow, permute, reshape
 
 _identity = trace(lambda x: x)
 _MEAN = trace(lambda acc, count: acc / count)
@@ -33,6 +34,7 @@ _REDUCTIONS = {
     "all": Reduction(trace(lambda x: call("ne", x, 0)), "all"),
     "any_nan": Reduction(trace(lambda x: call("isnan", x)), "any"),
     "any_inf": Reduction(trace(lambda x: call("isinf", x)), "any"),
+    "all_probable": Reduction(trace(lambda x: call("logical_and", x >= 0, x <= 1)), "all"),
     "norm1": Reduction(trace(lambda x: call("abs", x)), "sum"),
     "norm2": Reduction(trace(lambda x: x * x), "sum", trace(lambda acc: call("sqrt", acc))),
     "norm_inf": Reduction(trace(lambda x: call("abs", x)), "max"),
@@ -62,7 +64,7 @@ def reduce_array(
 
 
 def holds(reduction: str, x: Array) -> bool:
-    """Whether any element is NaN (`any_nan`) or infinite (`any_inf`)."""
+    """Whether any element is NaN (`any_nan`) or infinite (`any_inf`), or all are in [0, 1] (`all_probable`)."""
     if x.dtype.kind not in "fV":
         return False
     found = reduce_array(reduction, x, None, False, dtype=dtypes.bool_.numpy)
@@ -106,8 +108,9 @@ def _spread_batch(grad: Any, grad_shape: Shape, shape: Shape, dim: Dims, keepdim
 def _float_out(op: str, x: Array, dtype: dtypes.dtype | None) -> Any:
     d = dtype or dtypes.from_numpy(x.dtype)
     if not d.is_floating_point:
+        which = "Input" if dtype is None else "Optional"
         raise RuntimeError(
-            f"{op}(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
+            f"{op}(): could not infer output dtype. {which} dtype must be either a floating point or complex dtype. "
             f"Got: {dtypes.type_name(d.numpy)}; convert it first, as in {op}(x.float())"
         )
     return d.numpy
@@ -144,6 +147,21 @@ def mean(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: dtypes
 mean.batching(along)
 
 
+def any_empty(shape: Shape, dims: tuple[int, ...]) -> bool:
+    """Whether nothing is reduced over `dims`."""
+    return 0 in [shape[d] for d in dims]
+
+
+def reduced_size(shape: Shape, dim: Dims) -> int:
+    """The number of results of a reduction over `dim`."""
+    return math.prod(reduced_shape(shape, wrap_dims(dim, len(shape)), False))
+
+
+def reduced_shape(shape: Shape, dims: tuple[int, ...], keepdim: bool) -> tuple[int, ...]:
+    """The shape of a reduction over `dims`."""
+    return kept_shape(shape, dims) if keepdim else tuple(n for d, n in enumerate(shape) if d not in dims)
+
+
 def _count(shape: Any, dim: Dims) -> int:
     return math.prod(shape[d] for d in wrap_dims(dim, len(shape)))
 
@@ -167,30 +185,36 @@ def prod_dim(input: Array, dim: Dims, keepdim: bool, dtype: dtypes.dtype | None)
 prod_dim.batching(along)
 
 
-@elementwise(name="prod_backward", method=False)
-def prod_backward(g: Scalar, input: Scalar, others: Scalar, zeros: Scalar) -> Scalar:
-    """The gradient of a product: `others` is the product of the nonzero elements, `zeros` counts the zero ones."""
-    at_zero = call("where", call("logical_and", call("eq", zeros, 1), call("eq", input, 0)), others, 0)
-    nonzero = call("where", call("eq", input, 0), 1, input)
-    return g * call("where", call("eq", zeros, 0), others / nonzero, at_zero)
+def _others(x: Any, axis: int) -> Any:
+    """For each element, the product of the others along `axis`, without a division: zeros are as good as any number.
 
-
-@elementwise(name="nonzero_or_one", method=False)
-def nonzero_or_one(input: Scalar) -> Scalar:
-    """`input`, with 1 in the place of 0."""
-    return call("where", call("eq", input, 0), 1, input)
-
-
-@elementwise(name="is_zero", method=False)
-def is_zero(input: Scalar) -> Scalar:
-    """1.0 where `input` is 0, else 0.0."""
-    return call("where", call("eq", input, 0), 1.0, 0.0)
+    Elements are paired, the same is asked of the products of pairs, and each gets that times its partner.
+    """
+    n = x.shape[axis]
+    if n < 2:
+        array = array_of(x)
+        return backend_of(array).full(array.shape, 1, array.dtype)
+    half = n // 2
+    a, b = narrow(x, dim=axis, start=0, length=half), narrow(x, dim=axis, start=half, length=half)
+    rest = [narrow(x, dim=axis, start=2 * half, length=1)] if n % 2 else []
+    pairs = _others(cat(mul(a, b), *rest, dim=axis), axis)
+    others = narrow(pairs, dim=axis, start=0, length=half)
+    rest = [narrow(pairs, dim=axis, start=half, length=1)] if n % 2 else []
+    return cat(mul(others, b), mul(others, a), *rest, dim=axis)
 
 
 def prod_rule(g: Any, input: Any, input_shape: Any, dim: Dims, keepdim: bool) -> Any:
-    others = prod_dim(nonzero_or_one(input), dim=dim, keepdim=True, dtype=None)
-    zeros = sum(is_zero(input), dim=dim, keepdim=True)
-    return prod_backward(spread(g, shape=input_shape, dim=dim, keepdim=keepdim), input, others, zeros)
+    dims = wrap_dims(dim, len(input_shape))
+    if len(dims) == 1:
+        others = _others(input, dims[0])
+    else:  # as one dimension, the first
+        kept = [d for d in range(len(input_shape)) if d not in dims]
+        order = [*dims, *kept]
+        moved = [input_shape[d] for d in order]
+        joined = [_count(input_shape, dim), *(input_shape[d] for d in kept)]
+        others = reshape(_others(reshape(permute(input, dims=order), shape=joined), 0), shape=moved)
+        others = permute(others, dims=sorted(range(len(order)), key=order.__getitem__))
+    return mul(spread(g, shape=input_shape, dim=dim, keepdim=keepdim), others)
 
 
 prod_dim.derivative(input=prod_rule)
@@ -301,10 +325,10 @@ def extreme_rule(g: Any, input: Any, result: Any, input_shape: Any, dim: Dims, k
     return mul(share, taken)
 
 
-amax.batching(along)
-amin.batching(along)
-amax.derivative(input=extreme_rule)
-amin.derivative(input=extreme_rule)
+for _op in (amax, amin):
+    _op.batching(along)
+    _op.derivative(input=extreme_rule)
+    _op.exact_out = True
 
 
 def _full(name: str, of: Any, grad_name: str) -> Any:
@@ -446,13 +470,59 @@ any.batching(along)
 all.batching(along)
 
 
+_EXP_SUM = Reduction(
+    trace(lambda x, top: call("exp", x - call("where", call("isfinite", top), top, 0))),
+    "sum",
+    trace(lambda acc: call("log", acc)),
+)
+_ADD_TOP = trace(lambda x, top: x + call("where", call("isfinite", top), top, 0))
+
+
+@array_op
+def logsumexp(input: Array, dim: Dims, keepdim: bool = False) -> Array:
+    """`log(sum(exp(input)))` over `dim` (an int or several), with the maximum subtracted first; of integers a float."""
+    x = input
+    backend = backend_of(x)
+    d = dtypes.from_numpy(x.dtype)
+    dtype = (d if d.is_floating_point else dtypes.get_default_dtype()).numpy
+    dims = wrap_dims(dim, x.ndim)
+    if any_empty(x.shape, dims):
+        return backend.full(reduced_shape(x.shape, dims, keepdim), -math.inf, dtype)
+    if x.dtype != dtype:
+        x = backend.astype(x, dtype)
+    top = reduce_array("max", x, dims, True)
+    total = backend.reduce(_EXP_SUM, (x, top), dtype, wide(dtype), x.shape, dims, True)
+    result = backend.elementwise(_ADD_TOP, (total, top), dtype, (dtype,), top.shape)[0]
+    return result if keepdim else result.reshape(reduced_shape(x.shape, dims, False))
+
+
+@elementwise(name="logsumexp_backward", method=False)
+def logsumexp_backward(g: Scalar, input: Scalar, result: Scalar) -> Scalar:
+    """`g * exp(input - result)`, 0 where all was minus infinity."""
+    return g * call("exp", input - call("where", call("eq", result, -math.inf), 0, result))
+
+
+logsumexp.derivative(
+    input=lambda g, input, result, input_shape, dim, keepdim: logsumexp_backward(
+        spread(g, shape=input_shape, dim=dim, keepdim=keepdim),
+        input,
+        spread(result, shape=input_shape, dim=dim, keepdim=keepdim),
+    )
+)
+
+
+logsumexp.batching(along)
+
+
 @array_op(name="norm_dim", grad_name="LinalgVectorNormBackward0", public=False)
 def norm_dim(input: Array, p: float, dim: Dims, keepdim: bool) -> Array:
     """The p-norm over `dim`: `sum(abs(x) ** p) ** (1 / p)`."""
-    dtype = _float_out("norm", input, None)
-    if math.isinf(p) and _count(input.shape, dim) == 0:
+    dtype = input.dtype
+    if (p < 0 or math.isinf(p)) and _count(input.shape, dim) == 0 and reduced_size(input.shape, dim):
+        order = str(p).removesuffix(".0")
         raise RuntimeError(
-            f"norm(): cannot compute the {p} norm of an empty tensor because the operation does not have an identity"
+            f"linalg.vector_norm cannot compute the {order} norm on an empty tensor because the operation does not "
+            "have an identity"
         )
     named = {1: "norm1", 2: "norm2", math.inf: "norm_inf", -math.inf: "norm_-inf", 0: "norm0"}.get(p)
     if named:

@@ -8,6 +8,7 @@ from operator import index
 from typing import Any
 
 from ..backends import Array, backend_of
+from ..formats import contiguous_format, memory_format, order_of, preserve_format
 from .core import array_op, one_backend
 from .dims import wrap_dim
 
@@ -230,10 +231,22 @@ def _expand_batch(inputs: Sequence[Any], shapes: Sequence[Shape], attrs: dict[st
 expand.derivative(input=lambda g: g)
 
 
+def _laid_out(op: str, input: Array, format: memory_format, copy: bool) -> Array:
+    """`input` with its elements in the order that a memory format asks for; itself if they are, unless `copy`."""
+    order = order_of(op, format, input.ndim)
+    moved = input if order is None else input.transpose(order)
+    if moved.flags.c_contiguous and not copy:
+        return input
+    made = backend_of(input).copy(moved)
+    return made if order is None else made.transpose(_inverse(order))
+
+
 @array_op
-def contiguous(input: Array) -> Array:
-    """`input` itself if it is C-contiguous, else a contiguous copy."""
-    return input if input.flags.c_contiguous else backend_of(input).copy(input)
+def contiguous(input: Array, memory_format: memory_format = contiguous_format) -> Array:
+    """`input` itself if its elements lie in memory in the order that is asked for, else a copy where they do."""
+    if memory_format is preserve_format:
+        raise RuntimeError("preserve memory format is unsupported by the contiguous operator")
+    return _laid_out("contiguous", input, memory_format, False)
 
 
 contiguous.view = None
@@ -242,9 +255,9 @@ contiguous.derivative(input=lambda g: g)
 
 
 @array_op(linear=["input"])
-def clone(input: Array) -> Array:
+def clone(input: Array, *, memory_format: memory_format = preserve_format) -> Array:
     """A copy, through which gradients flow."""
-    return backend_of(input).copy(input)
+    return _laid_out("clone", input, memory_format, True)
 
 
 clone.batching(lambda input: clone(input))

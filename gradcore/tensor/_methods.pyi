@@ -11,7 +11,8 @@ from typing_extensions import Self
 from ..autograd.variable import Variable
 from ..devices import device
 from ..dtypes import dtype
-from .functions import max_result, min_result
+from ..formats import memory_format
+from .functions import max_result, median_result, min_result
 from .random import Generator
 from .tensor import Tensor
 
@@ -48,9 +49,9 @@ class TensorMethods(Variable):
     @overload
     def expand(self, *size: _int) -> Tensor:
         """`input` with dimensions of size 1 repeated to `size` (-1: unchanged) without copying: a view."""
-    def contiguous(self) -> Tensor:
-        """`input` itself if it is C-contiguous, else a contiguous copy."""
-    def clone(self) -> Tensor:
+    def contiguous(self, memory_format: memory_format = ...) -> Tensor:
+        """`input` itself if its elements lie in memory in the order that is asked for, else a copy where they do."""
+    def clone(self, *, memory_format: memory_format = ...) -> Tensor:
         """A copy, through which gradients flow."""
     def narrow(self, dim: _int, start: _int, length: _int) -> Tensor:
         """The elements `start` to `start + length - 1` along `dim`: a view."""
@@ -73,9 +74,9 @@ class TensorMethods(Variable):
     def abs(self) -> Tensor:
         """The absolute value; its derivative at 0 is 0."""
     def sign(self) -> Tensor:
-        """-1, 0 or 1."""
+        """-1, 0 or 1; of a bool the bool itself."""
     def square(self) -> Tensor:
-        """`input * input`."""
+        """`input * input`; of bools as int64."""
     def reciprocal(self) -> Tensor:
         """`1 / input`."""
     def floor(self) -> Tensor:
@@ -92,6 +93,17 @@ class TensorMethods(Variable):
         """The smaller of the two, NaN if either is NaN; a tie splits the gradient evenly."""
     def clamp(self, min: Tensor | _float | None = None, max: Tensor | _float | None = None) -> Tensor:
         """`input` limited to [min, max]; either bound may be None, a number or a tensor. The bounds count as inside."""
+    def addcdiv(self, tensor1: Tensor | _float, tensor2: Tensor | _float, *, value: _float = 1) -> Tensor:
+        """`input + value * tensor1 / tensor2`, elementwise with broadcasting."""
+    def addcmul(self, tensor1: Tensor | _float, tensor2: Tensor | _float, *, value: _float = 1) -> Tensor:
+        """`input + value * tensor1 * tensor2`, elementwise with broadcasting and type promotion."""
+    def lerp(self, end: Tensor | _float, weight: Tensor | _float) -> Tensor:
+        """`input + weight * (end - input)`: `input` where `weight`, a tensor or a number, is 0, and `end` where it is
+        1."""
+    def clamp_min(self, min: Tensor | _float) -> Tensor:
+        """The larger of `input` and `min`, a tensor or a number; where they are equal, `input` gets the gradient."""
+    def clamp_max(self, max: Tensor | _float) -> Tensor:
+        """The smaller of `input` and `max`, a tensor or a number; where they are equal, `input` gets the gradient."""
     def eq(self, other: Tensor | _float) -> Tensor:
         """`input == other`, elementwise: a bool tensor."""
     def ne(self, other: Tensor | _float) -> Tensor:
@@ -126,6 +138,8 @@ class TensorMethods(Variable):
         """Bitwise exclusive or of integers, logical exclusive or of bools."""
     def bitwise_not(self) -> Tensor:
         """Bitwise complement of integers, logical not of bools."""
+    def relu(self) -> Tensor:
+        """`max(input, 0)`; NaN stays NaN, the derivative at 0 is 0."""
     def exp(self) -> Tensor:
         """The exponential."""
     def expm1(self) -> Tensor:
@@ -164,8 +178,6 @@ class TensorMethods(Variable):
         """The logistic function `1 / (1 + exp(-input))`."""
     def erf(self) -> Tensor:
         """The error function `2 / sqrt(pi) * integral from 0 to input of exp(-t**2)`."""
-    def relu(self) -> Tensor:
-        """`max(input, 0)`; NaN stays NaN, the derivative at 0 is 0."""
     def matmul(self, other: Tensor) -> Tensor:
         """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
     def mm(self, mat2: Tensor) -> Tensor:
@@ -194,6 +206,11 @@ class TensorMethods(Variable):
         """Whether any element is nonzero."""
     def all(self, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False) -> Tensor:
         """Whether every element is nonzero."""
+    def logsumexp(self, dim: _int | Sequence[_int] | None, keepdim: _bool = False) -> Tensor:
+        """`log(sum(exp(input)))` over `dim` (an int or several), with the maximum subtracted first; of integers a
+        float."""
+    def cumsum(self, dim: _int, *, dtype: dtype | None = None) -> Tensor:
+        """The sums of the elements up to each one along `dim`; integers and bools are summed as int64."""
     def add_(self, other: Tensor | _float, *, alpha: _float = 1) -> Self:
         """`add` in place: the tensor is changed and returned."""
     def sub_(self, other: Tensor | _float, *, alpha: _float = 1) -> Self:
@@ -226,6 +243,36 @@ class TensorMethods(Variable):
         """`trunc` in place: the tensor is changed and returned."""
     def clamp_(self, min: Tensor | _float | None = None, max: Tensor | _float | None = None) -> Self:
         """`clamp` in place: the tensor is changed and returned."""
+    def addcdiv_(self, tensor1: Tensor | _float, tensor2: Tensor | _float, *, value: _float = 1) -> Self:
+        """`addcdiv` in place: the tensor is changed and returned."""
+    def addcmul_(self, tensor1: Tensor | _float, tensor2: Tensor | _float, *, value: _float = 1) -> Self:
+        """`addcmul` in place: the tensor is changed and returned."""
+    def lerp_(self, end: Tensor | _float, weight: Tensor | _float) -> Self:
+        """`lerp` in place: the tensor is changed and returned."""
+    def clamp_min_(self, min: Tensor | _float) -> Self:
+        """`clamp_min` in place: the tensor is changed and returned."""
+    def clamp_max_(self, max: Tensor | _float) -> Self:
+        """`clamp_max` in place: the tensor is changed and returned."""
+    def eq_(self, other: Tensor | _float) -> Self:
+        """`eq` in place: the tensor is changed and returned."""
+    def ne_(self, other: Tensor | _float) -> Self:
+        """`ne` in place: the tensor is changed and returned."""
+    def lt_(self, other: Tensor | _float) -> Self:
+        """`lt` in place: the tensor is changed and returned."""
+    def le_(self, other: Tensor | _float) -> Self:
+        """`le` in place: the tensor is changed and returned."""
+    def gt_(self, other: Tensor | _float) -> Self:
+        """`gt` in place: the tensor is changed and returned."""
+    def ge_(self, other: Tensor | _float) -> Self:
+        """`ge` in place: the tensor is changed and returned."""
+    def logical_and_(self, other: Tensor | _float) -> Self:
+        """`logical_and` in place: the tensor is changed and returned."""
+    def logical_or_(self, other: Tensor | _float) -> Self:
+        """`logical_or` in place: the tensor is changed and returned."""
+    def logical_xor_(self, other: Tensor | _float) -> Self:
+        """`logical_xor` in place: the tensor is changed and returned."""
+    def logical_not_(self) -> Self:
+        """`logical_not` in place: the tensor is changed and returned."""
     def bitwise_and_(self, other: Tensor | _float) -> Self:
         """`bitwise_and` in place: the tensor is changed and returned."""
     def bitwise_or_(self, other: Tensor | _float) -> Self:
@@ -234,6 +281,8 @@ class TensorMethods(Variable):
         """`bitwise_xor` in place: the tensor is changed and returned."""
     def bitwise_not_(self) -> Self:
         """`bitwise_not` in place: the tensor is changed and returned."""
+    def relu_(self) -> Self:
+        """`relu` in place: the tensor is changed and returned."""
     def exp_(self) -> Self:
         """`exp` in place: the tensor is changed and returned."""
     def expm1_(self) -> Self:
@@ -272,8 +321,6 @@ class TensorMethods(Variable):
         """`sigmoid` in place: the tensor is changed and returned."""
     def erf_(self) -> Self:
         """`erf` in place: the tensor is changed and returned."""
-    def relu_(self) -> Self:
-        """`relu` in place: the tensor is changed and returned."""
     def multiply(self, other: Tensor | _float) -> Tensor:
         """`input * other`, elementwise with broadcasting and type promotion."""
     def subtract(self, other: Tensor | _float, *, alpha: _float = 1) -> Tensor:
@@ -310,6 +357,13 @@ class TensorMethods(Variable):
         """`input / other`; `rounding_mode` "floor" rounds down, "trunc" towards zero, keeping integers integers."""
     def div_(self, other: Tensor | _float, *, rounding_mode: str | None = None) -> Self:
         """`div` in place."""
+    def nan_to_num(
+        self, nan: _float | None = 0.0, posinf: _float | None = None, neginf: _float | None = None
+    ) -> Tensor:
+        """`input` with NaN and the infinities replaced: by 0, the dtype's largest number and its lowest, unless
+        given."""
+    def nan_to_num_(self, nan: _float | None = 0.0, posinf: _float | None = None, neginf: _float | None = None) -> Self:
+        """`nan_to_num` in place."""
     def where(self, condition: Tensor, other: Tensor | _float) -> Tensor:
         """`self` where `condition` (a bool tensor) holds, else `other`."""
     @overload
@@ -363,14 +417,6 @@ class TensorMethods(Variable):
     @overload
     def std(self, dim: _int | Sequence[_int] | None, unbiased: _bool, keepdim: _bool = False) -> Tensor:
         """`std(input, dim=None, *, correction=1, keepdim=False)`: the square root of the variance."""
-    def norm(
-        self,
-        p: _float | str = 2,
-        dim: _int | Sequence[_int] | None = None,
-        keepdim: _bool = False,
-        dtype: dtype | None = None,
-    ) -> Tensor:
-        """The p-norm over `dim` (None: all elements); `p` is a number, `inf`, or "fro"."""
     def softmax(self, dim: _int, dtype: dtype | None = None) -> Tensor:
         """`exp(x) / sum(exp(x))` along `dim`."""
     def log_softmax(self, dim: _int, dtype: dtype | None = None) -> Tensor:
@@ -403,30 +449,78 @@ class TensorMethods(Variable):
         """Overwrite every element with one value."""
     def zero_(self) -> Self:
         """Overwrite every element with 0."""
+    def short(self, memory_format: memory_format = ...) -> Tensor:
+        """The tensor as gradcore.int16."""
+    def int(self, memory_format: memory_format = ...) -> Tensor:
+        """The tensor as gradcore.int32."""
+    def long(self, memory_format: memory_format = ...) -> Tensor:
+        """The tensor as gradcore.int64."""
+    def half(self, memory_format: memory_format = ...) -> Tensor:
+        """The tensor as gradcore.float16."""
+    def float(self, memory_format: memory_format = ...) -> Tensor:
+        """The tensor as gradcore.float32."""
+    def double(self, memory_format: memory_format = ...) -> Tensor:
+        """The tensor as gradcore.float64."""
+    def bool(self, memory_format: memory_format = ...) -> Tensor:
+        """The tensor as gradcore.bool."""
+    def bfloat16(self, memory_format: memory_format = ...) -> Tensor:
+        """The tensor as gradcore.bfloat16."""
+    def byte(self, memory_format: memory_format = ...) -> Tensor:
+        """The tensor as gradcore.uint8."""
+    def char(self, memory_format: memory_format = ...) -> Tensor:
+        """The tensor as gradcore.int8."""
+    def norm(
+        self,
+        p: _float | str | None = "fro",
+        dim: _int | Sequence[_int] | None = None,
+        keepdim: _bool = False,
+        dtype: dtype | None = None,
+    ) -> Tensor:
+        """The p-norm over `dim` (None: all elements); `p` is a number, `inf`, "fro" (2), or "nuc" for matrices."""
+    def bernoulli(self, p: _float | None = None, *, generator: Generator | None = None) -> Tensor:
+        """1 with the probability that each element of `input` is, else 0; with `p`, that for all."""
+    def multinomial(
+        self, num_samples: _int, replacement: _bool = False, *, generator: Generator | None = None
+    ) -> Tensor:
+        """Draw `num_samples` indices with the probabilities, up to a factor, that the rows of `input` give: int64."""
     def uniform_(self, a: _float = 0.0, b: _float = 1.0, *, generator: Generator | None = None) -> Self:
         """Overwrite with uniform numbers in [a, b)."""
     def normal_(self, mean: _float = 0.0, std: _float = 1.0, *, generator: Generator | None = None) -> Self:
         """Overwrite with normal numbers of the given mean and standard deviation."""
-    def short(self) -> Tensor:
-        """The tensor as gradcore.int16."""
-    def int(self) -> Tensor:
-        """The tensor as gradcore.int32."""
-    def long(self) -> Tensor:
-        """The tensor as gradcore.int64."""
-    def half(self) -> Tensor:
-        """The tensor as gradcore.float16."""
-    def float(self) -> Tensor:
-        """The tensor as gradcore.float32."""
-    def double(self) -> Tensor:
-        """The tensor as gradcore.float64."""
-    def bool(self) -> Tensor:
-        """The tensor as gradcore.bool."""
-    def bfloat16(self) -> Tensor:
-        """The tensor as gradcore.bfloat16."""
-    def byte(self) -> Tensor:
-        """The tensor as gradcore.uint8."""
-    def char(self) -> Tensor:
-        """The tensor as gradcore.int8."""
+    def log_normal_(self, mean: _float = 1.0, std: _float = 2.0, *, generator: Generator | None = None) -> Self:
+        """Overwrite with numbers whose logarithm is normal, of the given mean and standard deviation."""
+    def exponential_(self, lambd: _float = 1.0, *, generator: Generator | None = None) -> Self:
+        """Overwrite with exponentially distributed numbers of rate `lambd`."""
+    def geometric_(self, p: _float, *, generator: Generator | None = None) -> Self:
+        """Overwrite with the number of trials up to the first success, each of probability `p`."""
+    def cauchy_(self, median: _float = 0.0, sigma: _float = 1.0, *, generator: Generator | None = None) -> Self:
+        """Overwrite with Cauchy distributed numbers."""
+    @overload
+    def random_(self, *, generator: Generator | None = None) -> Self:
+        """`random_()`, `random_(to)`, `random_(from, to)`: overwrite with integers in [from, to), all equally
+        likely."""
+    @overload
+    def random_(self, to: _int, *, generator: Generator | None = None) -> Self:
+        """`random_()`, `random_(to)`, `random_(from, to)`: overwrite with integers in [from, to), all equally
+        likely."""
+    @overload
+    def random_(self, from_: _int, to: _int | None, *, generator: Generator | None = None) -> Self:
+        """`random_()`, `random_(to)`, `random_(from, to)`: overwrite with integers in [from, to), all equally
+        likely."""
+    def bernoulli_(self, p: Tensor | _float = 0.5, *, generator: Generator | None = None) -> Self:
+        """Overwrite with 1 with probability `p`, a number or a tensor that broadcasts, else 0."""
+    def cumsum_(self, dim: _int, *, dtype: dtype | None = None) -> Self:
+        """`cumsum` in place."""
+    @overload
+    def median(self) -> Tensor:
+        """`median(input)`: the median of all elements. `median(input, dim, keepdim=False)`: (values, indices) along
+        `dim`."""
+    @overload
+    def median(self, dim: _int, keepdim: _bool = False) -> median_result:
+        """`median(input)`: the median of all elements. `median(input, dim, keepdim=False)`: (values, indices) along
+        `dim`."""
+    def bincount(self, weights: Tensor | None = None, minlength: _int = 0) -> Tensor:
+        """How often each of 0, 1, ... occurs in a vector of non-negative integers; with `weights`, the sum of those."""
     def new_zeros(
         self,
         *sizes: _int | Sequence[_int],
@@ -511,6 +605,7 @@ class TensorMethods(Variable):
     def __le__(self, other: Tensor | _float) -> Tensor: ...
     def __gt__(self, other: Tensor | _float) -> Tensor: ...
     def __ge__(self, other: Tensor | _float) -> Tensor: ...
+    def __rdiv__(self, other: Tensor | _float) -> Tensor: ...
     def __neg__(self) -> Tensor: ...
     def __abs__(self) -> Tensor: ...
     def __invert__(self) -> Tensor: ...

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import dtypes
 from ..autograd.grad_mode import mode
+from ..autograd.inplace import write_out
 from ..autograd.tape import tell, wrap
 from ..autograd.variable import Variable
 from ..backends import backend_for, backend_of, is_array
@@ -303,11 +304,15 @@ def arange(
     end: float | None = None,
     step: float = 1,
     *,
+    out: Tensor | None = None,
     dtype: dtypes.dtype | None = None,
     device: DeviceLike | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """`start`, `start + step`, ... below `end`; `arange(end)` starts at 0."""
+    if out is not None:
+        wanted = dtype or out.dtype
+        return write_out("arange", (), out, lambda: arange(start, end, step, dtype=wanted, device=out.device))
     if end is None:
         start, end = None, start
     if end is None:
@@ -334,20 +339,53 @@ def arange(
     return _from_host(first + positions * by, d, device, requires_grad)
 
 
+def _end(op: str, value: Tensor | float) -> float:
+    """A bound as a number."""
+    if not isinstance(value, Variable):
+        return value
+    if value._array.ndim:
+        raise RuntimeError(
+            f"{op} only supports 0-dimensional start and end tensors, but got one with {value._array.ndim} dimensions."
+        )
+    return value.item()
+
+
 def linspace(
-    start: float,
-    end: float,
+    start: Tensor | float,
+    end: Tensor | float,
     steps: int,
     *,
+    out: Tensor | None = None,
     dtype: dtypes.dtype | None = None,
     device: DeviceLike | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """`steps` numbers from `start` to `end`, both included, evenly spaced."""
+    """`steps` numbers from `start` to `end`, both included, evenly spaced; of an integer dtype, rounded towards 0.
+
+    Raises:
+        TypeError: `steps` is no integer.
+        RuntimeError: `steps` is negative, or a bound has dimensions.
+    """
+    if not isinstance(steps, (int, np.integer)) or isinstance(steps, bool):
+        kinds = ", ".join(type(v).__name__ for v in (start, end, steps))
+        raise TypeError(
+            f"linspace() received an invalid combination of arguments - got ({kinds}), but expected (Number start, "
+            "Number end, int steps)"
+        )
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
+    if out is not None:
+        dtype = dtype or out.dtype
+        return write_out("linspace", (), out, lambda: linspace(start, end, steps, dtype=dtype, device=out.device))
     d = dtypes.given("linspace", dtype) or dtypes.get_default_dtype()
-    return _from_host(np.linspace(start, end, steps), d, device, requires_grad)
+    first, last = _end("linspace", start), _end("linspace", end)
+    if d.category < 2:
+        first, last = int(first), int(last)
+    step = (last - first) / (steps - 1) if steps > 1 else 0.0
+    position = np.arange(steps)
+    # From the nearer end, so that both are exact.
+    values = np.where(position < steps / 2, first + position * step, last - (steps - 1 - position) * step)
+    return _from_host(np.trunc(values) if d.category < 2 else values, d, device, requires_grad)
 
 
 def eye(

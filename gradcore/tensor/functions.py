@@ -10,21 +10,18 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import dtypes
-from ..autograd.batching import check_random_in_place, drawn
-from ..autograd.grad_mode import mode
 from ..autograd.inplace import apply_inplace, apply_out, copy_values, write_out
-from ..autograd.tape import apply, elementwise_function, wrap
+from ..autograd.tape import apply, elementwise_function
 from ..autograd.variable import Variable
-from ..backends import backend_of
+from ..formats import memory_format, preserve_format
 from ..ops import REGISTRY, Elementwise, Op, norms, rows, shape
 from ..ops import arithmetic as A
 from ..ops import reductions as R
 from ..ops.broadcast import broadcastable
 from ..ops.core import make_functions
-from ..ops.dims import Dims, wrap_dim
+from ..ops.dims import wrap_dim
 
 if TYPE_CHECKING:
-    from .random import Generator
     from .tensor import Tensor
 
 Function = Callable[..., Any]
@@ -143,6 +140,44 @@ def div_(self: Tensor, other: Tensor | float, *, rounding_mode: str | None = Non
 METHODS["div_"] = div_
 
 
+def _finite_numbers(input: Tensor, nan: float | None, posinf: float | None, neginf: float | None) -> dict[str, float]:
+    limits = dtypes.finfo(input.dtype)
+    return {
+        "nan": 0.0 if nan is None else float(nan),
+        "posinf": limits.max if posinf is None else float(posinf),
+        "neginf": limits.min if neginf is None else float(neginf),
+    }
+
+
+@function
+def nan_to_num(
+    input: Tensor,
+    nan: float | None = 0.0,
+    posinf: float | None = None,
+    neginf: float | None = None,
+    *,
+    out: Tensor | None = None,
+) -> Tensor:
+    """`input` with NaN and the infinities replaced: by 0, the dtype's largest number and its lowest, unless given."""
+    if out is not None:
+        return write_out("nan_to_num", (input,), out, lambda: nan_to_num(input, nan, posinf, neginf))
+    if not input.dtype.is_floating_point:
+        return input.clone()
+    return apply(A.finite, (input,), _finite_numbers(input, nan, posinf, neginf))
+
+
+def nan_to_num_(
+    self: Tensor, nan: float | None = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """`nan_to_num` in place."""
+    if not self.dtype.is_floating_point:
+        return self
+    return apply_inplace(A.finite, (self,), _finite_numbers(self, nan, posinf, neginf))
+
+
+METHODS["nan_to_num_"] = nan_to_num_
+
+
 @function
 def where(condition: Tensor, input: Tensor | float | None = None, other: Tensor | float | None = None) -> Tensor:
     """`input` where `condition` (a bool tensor) holds, else `other`."""
@@ -165,7 +200,7 @@ METHODS["where"] = _where
 
 # ---------------------------------------------------------------- reductions
 class ReturnType(NamedTuple):
-    """What `max(dim)` and `min(dim)` return: `(values, indices)`."""
+    """What `max(dim)`, `min(dim)` and `median(dim)` return: `(values, indices)`."""
 
     values: Tensor
     indices: Tensor
@@ -179,6 +214,11 @@ class max_result(ReturnType):
 class min_result(ReturnType):
     def __repr__(self) -> str:
         return f"gradcore.return_types.min(\nvalues={self.values!r},\nindices={self.indices!r})"
+
+
+class median_result(ReturnType):
+    def __repr__(self) -> str:
+        return f"gradcore.return_types.median(\nvalues={self.values!r},\nindices={self.indices!r})"
 
 
 def _extreme(name: str, everything: Op, along: Op, pairwise: str, result: Any) -> None:
@@ -244,20 +284,6 @@ def var(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 def std(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """`std(input, dim=None, *, correction=1, keepdim=False)`: the square root of the variance."""
     return apply(R.std_dim, (input,), _spread_arguments("std", args, kwargs))
-
-
-@function
-def norm(
-    input: Tensor, p: float | str = 2, dim: Dims = None, keepdim: bool = False, dtype: dtypes.dtype | None = None
-) -> Tensor:
-    """The p-norm over `dim` (None: all elements); `p` is a number, `inf`, or "fro"."""
-    if p is None or p == "fro":
-        p = 2
-    elif isinstance(p, str):
-        raise RuntimeError(f"norm(): order {p!r} is not covered: give a number, inf, or 'fro'")
-    if dtype is not None:
-        input = input.to(dtype)
-    return apply(R.norm_dim, (input,), {"p": float(p), "dim": dim, "keepdim": keepdim})
 
 
 def _softmax(op: Op, input: Tensor, dim: int, dtype: dtypes.dtype | None) -> Tensor:
@@ -508,51 +534,27 @@ def fill_(self: Tensor, value: Tensor | float) -> Tensor:
     return apply_inplace(copy_values, (self, value), {})
 
 
+@function
+def fill(input: Tensor, value: Tensor | float) -> Tensor:
+    """A tensor like `input` with one value for every element."""
+    return fill_(input.clone(), value)
+
+
+METHODS.pop("fill")
+
+
 def zero_(self: Tensor) -> Tensor:
     """Overwrite every element with 0."""
     return fill_(self, 0)
 
 
-def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
-    """Overwrite with uniform numbers in [a, b)."""
-    if a > b:
-        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
-    return _fill_random(self, "uniform", generator, b - a, a)
-
-
-def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
-    """Overwrite with normal numbers of the given mean and standard deviation."""
-    if std < 0:
-        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    return _fill_random(self, "normal", generator, std, mean)
-
-
-def _fill_random(self: Tensor, kind: str, generator: Generator | None, scale: float, shift: float) -> Tensor:
-    from .random import default_generator
-
-    array = self._array
-    if array.dtype.kind not in "fV":
-        raise NotImplementedError(f"{kind}_() fills floating point tensors, not {self.dtype}")
-    source = generator or default_generator
-
-    def draw(shape: tuple[int, ...]) -> Any:
-        return getattr(backend_of(array), kind)(shape, array.dtype, *source.draw())
-
-    if mode.levels:
-        check_random_in_place(self)
-        values = drawn(array.shape, lambda shape: wrap(draw(shape)))
-    else:
-        values = draw(array.shape)
-    return apply_inplace(copy_values, (self, values * scale + shift if (scale, shift) != (1, 0) else values), {})
-
-
-METHODS.update({f.__name__: f for f in (expand_as, view_as, reshape_as, copy_, fill_, zero_, uniform_, normal_)})
+METHODS.update({f.__name__: f for f in (expand_as, view_as, reshape_as, copy_, fill_, zero_)})
 
 
 # ---------------------------------------------------------------- dtypes
 def _converter(name: str, dtype: dtypes.dtype) -> None:
-    def convert(self: Tensor) -> Tensor:
-        return self.to(dtype)
+    def convert(self: Tensor, memory_format: memory_format = preserve_format) -> Tensor:
+        return self.to(dtype, memory_format=memory_format)
 
     convert.__name__ = convert.__qualname__ = name
     convert.__doc__ = f"The tensor as {dtype}."

@@ -84,6 +84,7 @@ for _symbol, _name in BINARY.items():
     _operator(f"r{_symbol}", _name, _reflected)
     if f"{_name}_" in METHODS:
         setattr(Tensor, f"__i{_symbol}__", METHODS[f"{_name}_"])
+_operator("rdiv", "div", _reflected)  # another name that PyTorch has for it
 for _symbol, _name in COMPARISON.items():
     _operator(_symbol, _name, _equality if _name in ("eq", "ne") else None)
 for _symbol, _name in UNARY.items():

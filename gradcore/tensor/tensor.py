@@ -25,6 +25,7 @@ from ..autograd.tracer import Tracer
 from ..autograd.variable import AccumulateGrad, Extra, Variable, bare, bump, shown
 from ..backends import backend_for, backend_of
 from ..devices import device as Device
+from ..formats import memory_format, preserve_format
 from ..ops.convert import to_copy
 from ..ops.dims import wrap_dim
 from .printing import repr_of
@@ -521,14 +522,23 @@ class Tensor(TensorMethods):
         return {name: value for name, value in vars(self).items() if name not in _OWN}
 
     # -- elsewhere
-    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, **ignored: Any) -> Tensor:
+    def to(
+        self,
+        *args: Any,
+        dtype: Any = None,
+        device: Any = None,
+        non_blocking: bool = False,
+        copy: bool = False,
+        memory_format: memory_format = preserve_format,
+    ) -> Tensor:
         """The tensor on another device, as another dtype, or both: `to("cuda")`, `to(gradcore.float64)`, `to(other)`.
 
-        Returns the tensor itself if nothing changes and `copy` is False.
+        `to(device, dtype, non_blocking, copy)`, `to(dtype, non_blocking, copy)` and `to(other, non_blocking, copy)`
+        are understood; transfers always block. Returns the tensor itself if nothing changes and `copy` is False.
         """
-        for name in ignored:
-            if name not in ("non_blocking", "memory_format"):
-                raise TypeError(f"to() got an unexpected keyword argument '{name}'")
+        flags = [a for a in args if isinstance(a, bool)]
+        if len(flags) > 1:
+            copy = flags[1]
         for a in args:
             if isinstance(a, (dtypes.dtype, type)):
                 dtype = a
@@ -544,6 +554,8 @@ class Tensor(TensorMethods):
         dtype = dtypes.given("to", dtype)
         target = None if device is None else Device(device)
         same_device = target is None or backend_for(target) is backend_of(self._array)
+        if memory_format is not preserve_format:
+            return self.to(dtype=dtype, device=device, copy=copy).contiguous(memory_format)
         if same_device and (dtype is None or dtype is self.dtype) and not copy:
             return self
         return apply(to_copy, (self,), {"dtype": dtype, "device": None if same_device else target})
