@@ -298,6 +298,12 @@ def _rows(device: CudaBackend, dtype: np.dtype) -> None:
         device.cross_entropy_backward(each, x, target, weight, lse, -100, smoothing)
 
 
+def _ctc(device: CudaBackend, dtype: np.dtype) -> None:
+    y, labels, lengths = Array((50, 8, 30), dtype), Array((8, 12), np.int64), Array((8,), np.int64)
+    losses, alpha = device.ctc_loss(y, labels, lengths, lengths, 0)
+    device.ctc_loss_backward(losses, y, labels, lengths, lengths, losses, alpha, 0, True)
+
+
 def _norms(device: CudaBackend, dtype: np.dtype) -> None:
     """Layer norm and RMS norm with and without parameters, each gradient wanted or not.
 
@@ -360,6 +366,7 @@ FAMILIES: dict[str, tuple[Callable[[str], list[Source]], tuple[str, ...]]] = {
     "reductions": (_made_by(_reductions), DTYPES),
     "layouts of reductions": (_made_by(_reduction_layouts), DTYPES),
     "rows": (_made_by(_rows), FLOATS),
+    "ctc": (_made_by(_ctc), ("float32", "float64")),
     "norms": (_made_by(_norms), FLOATS),
     "optimizers": (_made_by(_optimizers), FLOATS),
     "random": (_made_by(_random), (*FLOATS, "int64")),

@@ -163,8 +163,9 @@ class _Side:
         grad = _module(outputs[0]).autograd.grad
         first = grad(_weighted(outputs), self.inputs, create_graph=True, allow_unused=True)
         found = [g for g in first if g is not None and g.requires_grad]
-        second = grad(_weighted(found), self.inputs, allow_unused=True) if found else [None] * len(first)
-        return first, second
+        if not found:
+            return first, [None] * len(first)
+        return first, outcome(lambda: grad(_weighted(found), self.inputs, allow_unused=True))
 
 
 def _module(t: Any) -> Any:

@@ -36,6 +36,7 @@ RANDOM = {
 
 # Times the tolerance of the dtype, where more is computed.
 LOOSE: dict[str, float] = {
+    "nn.functional.ctc_loss": 10.0,  # logarithms of about -150 are rounded, and then exponentiated
     "nn.functional.layer_norm": 2.0,  # of rows of one element, where PyTorch's gradient is what rounding left of 0
 }
 

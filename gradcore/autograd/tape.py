@@ -491,6 +491,8 @@ def _binary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Calla
     if differentiable:
         plans = ((None, kept((False, True), False)), (kept((True, False), False), kept((True, True), False)))
     plan_number = kept((True, False), True) if differentiable else None
+    # The types of numbers that the second operand may be; of None nothing is an instance.
+    whole, fraction = (None, None) if op.inputs[1] in op.tensors else (int, float)
     general = _general(op)
     new = object.__new__
 
@@ -534,7 +536,7 @@ def _binary(op: Elementwise, program: Program, static: tuple[Any, ...]) -> Calla
             ra = input._requires_grad or (input._base is not None and wants_grad(input))
             rb = other._requires_grad or (other._base is not None and wants_grad(other))
             choice = plans[ra][rb]
-        elif other.__class__ is float or other.__class__ is int:
+        elif other.__class__ is fraction or other.__class__ is whole:
             y = other
             r = forward_number(x, other)
             if r.__class__ is not _ndarray:

@@ -232,6 +232,36 @@ class Backend(Memory):
     def _divide(self, a: Array, b: Array) -> Array:
         return self.elementwise(_QUOTIENT, (a, b), b.dtype, (a.dtype,), a.shape)[0]
 
+    # -- connectionist temporal classification: log_probs are (time, batch, classes), labels (batch, longest) int64
+    @abstractmethod
+    def ctc_loss(
+        self, log_probs: Array, labels: Array, input_lengths: Array, label_lengths: Array, blank: int
+    ) -> tuple[Array, Array]:
+        """The negative logarithms (batch,) of the probabilities of the label sequences, summed over all alignments.
+
+        Returns them and the forward variables alpha (time, batch, 2 * longest + 1), which the backward pass wants: the
+        log-probability of all beginnings of alignments that are, at that time, at that place of the labels with blanks
+        before, between and after them. The lengths are (batch,) int64.
+        """
+
+    @abstractmethod
+    def ctc_loss_backward(
+        self,
+        grad: Array,
+        log_probs: Array,
+        labels: Array,
+        input_lengths: Array,
+        label_lengths: Array,
+        losses: Array,
+        alpha: Array,
+        blank: int,
+        zero_infinity: bool,
+    ) -> Array:
+        """The gradient of the scores that `log_probs` are the log-softmax of, from that (batch,) of the losses.
+
+        It is NaN where a loss is infinite, or 0 if `zero_infinity`, and 0 after the end of an input.
+        """
+
     @abstractmethod
     def layer_norm(
         self,

@@ -50,6 +50,7 @@ from .losses import (
     cosine_embedding_loss,
     cosine_similarity,
     cross_entropy,
+    ctc_loss,
     huber_loss,
     kl_div,
     l1_loss,

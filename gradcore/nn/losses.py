@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from .. import dtypes
 from ..autograd.inplace import write_out
 from ..autograd.tape import apply
+from ..backends import backend_of
 from ..ops import losses, rows
 from ..ops.elementwise import broadcast_shape
 from ..ops.reductions import holds
+from ..tensor.creation import tensor
 from ..tensor.functions import FUNCTIONS
 from ..tensor.norms import vector_norm
 from ..tensor.tensor import Tensor
@@ -462,3 +467,104 @@ def binary_cross_entropy_with_logits(
     else:
         loss = losses.bce_with_logits_pos_weight(input, target, pos_weight)
     return _reduced(loss if weight is None else loss * weight, reduction)
+
+
+# ---------------------------------------------------------------- sequences
+def _lengths(name: str, given: Any, batch: int) -> list[int]:
+    """The lengths of the sequences of a batch, on the host."""
+    if isinstance(given, Tensor):
+        if given.dtype.is_floating_point:
+            raise RuntimeError(f"{name} must be integral")
+        given = given.reshape(-1).tolist()
+    found = [int(n) for n in given]
+    if len(found) != batch:
+        raise RuntimeError(f"{name} must be of size batch_size")
+    if any(n < 0 for n in found):
+        raise RuntimeError(f"{name} must not be negative, got {min(found)}")
+    return found
+
+
+def ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Tensor | Sequence[int],
+    target_lengths: Tensor | Sequence[int],
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+) -> Tensor:
+    """The connectionist temporal classification loss: `-log` of the probability of labels, over all alignments.
+
+    A. Graves et al., "Connectionist temporal classification", ICML 2006; computed with logarithms. The gradient is, as
+    PyTorch's, that of the scores that log_probs are the log-softmax of. There is no second derivative.
+
+    Args:
+        log_probs: (T, N, C), or (T, C) without a batch: log-probabilities of C classes, float32 or float64.
+        targets: labels, integers other than `blank`: (N, S), or all of them one after the other in one dimension.
+        input_lengths: (N,), how many of the T steps each sequence has; integers, a tensor or a sequence of them.
+        target_lengths: (N,), how many labels.
+        blank: the class that stands for no label.
+        reduction: "none" (a loss for each sequence), "sum", or "mean": of the losses over their target lengths.
+        zero_infinity: whether infinite losses, of inputs too short for their labels, and their gradients count as 0.
+
+    Raises:
+        IndexError: a label is out of range.
+        RuntimeError, NotImplementedError: shapes, lengths or dtypes do not fit.
+    """
+    check_reduction(reduction)
+    batched = log_probs.ndim == 3
+    if log_probs.ndim == 2:
+        log_probs = log_probs.unsqueeze(1)
+        targets = targets.reshape(1, -1)
+    if log_probs.ndim != 3:
+        raise RuntimeError(f"ctc_loss: log_probs must be (T, N, C) or (T, C), got {log_probs.ndim} dimensions")
+    if log_probs.dtype not in (dtypes.float32, dtypes.float64):
+        given = dtypes.type_name(log_probs._array.dtype)
+        raise NotImplementedError(f"\"ctc_loss\" not implemented for '{given}': convert log_probs, as in .float()")
+    steps, batch, classes = log_probs.shape
+    if not 0 <= blank < classes:
+        raise RuntimeError("blank must be in label range")
+    in_lengths = _lengths("input_lengths", input_lengths, batch)
+    out_lengths = _lengths("target_lengths", target_lengths, batch)
+    if max(in_lengths, default=0) > steps:
+        raise RuntimeError(
+            f"Expected input_lengths to have value at most {steps}, but got value {max(in_lengths)} (while checking "
+            "arguments for ctc_loss)"
+        )
+    labels = _padded_labels(targets.detach().long(), out_lengths, blank, classes)
+    rows = [tensor(n, dtype=dtypes.int64, device=log_probs.device) for n in (in_lengths, out_lengths)]
+    attrs = {"blank": blank, "zero_infinity": zero_infinity}
+    loss = apply(losses.ctc_loss, (log_probs, labels, *rows), attrs)[0]
+    if zero_infinity:
+        loss = FUNCTIONS["where"](loss == math.inf, 0, loss)
+    if reduction == "mean":
+        return (loss / rows[1].clamp_min(1).to(loss.dtype)).mean()
+    return loss.sum() if reduction == "sum" else loss if batched else loss.squeeze(0)
+
+
+def _padded_labels(targets: Any, lengths: list[int], blank: int, classes: int) -> Any:
+    """Labels as rows of one length; what is beyond the end of a row is blank."""
+    longest, backend = max(lengths, default=0), backend_of(targets._array)
+    if targets.ndim == 1:
+        if targets.numel() != sum(lengths):
+            raise RuntimeError(
+                f"Expected targets to have size {sum(lengths)} at dimension 0, the sum of target_lengths, but got size "
+                f"{targets.numel()} (while checking arguments for ctc_loss)"
+            )
+        starts = np.cumsum([0, *lengths])[:-1]
+    elif targets.ndim != 2 or targets.shape[0] != len(lengths) or targets.shape[1] < longest:
+        raise RuntimeError(
+            f"Expected tensor to have size at least {longest} at dimension 1, but got shape {list(targets.shape)} for "
+            "argument #2 'targets' (while checking arguments for ctc_loss)"
+        )
+    else:
+        starts = np.arange(len(lengths)) * targets.shape[1]
+    within = np.arange(longest) < np.asarray(lengths, np.int64).reshape(-1, 1)
+    positions = backend.from_host(np.where(within, starts.reshape(-1, 1) + np.arange(longest), 0))
+    flat = targets._array.reshape(-1)
+    inside = backend.from_host(within)
+    picked = flat[positions] if flat.size else backend.full(positions.shape, blank, flat.dtype)
+    labels = backend.xp.where(inside, picked, blank)
+    # A negative label is an error, not a class from the end: moved to where the check does not accept it.
+    backend.check_index("ctc_loss", backend.xp.where(labels < 0, labels - classes, labels), classes, 2)
+    return labels

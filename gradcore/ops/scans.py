@@ -106,7 +106,9 @@ median_dim.derivative(
 def bincount(input: Array, weights: Array | None, minlength: int) -> Array:
     """How often each of 0, 1, ... occurs in `input`, or the sums of the weights of each."""
     backend = one_backend("bincount", (input, weights), ("input", "weights"))
-    if input.dtype.kind not in "iu" or input.ndim != 1:
+    if input.dtype.kind not in "iu":
+        raise NotImplementedError(f"\"bincount\" not implemented for '{dtypes.type_name(input.dtype)}'")
+    if input.ndim != 1:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")

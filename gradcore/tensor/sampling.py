@@ -111,10 +111,19 @@ def random_(self: Tensor, *bounds: int | None, generator: Generator | None = Non
         high = _whole_limit(self.dtype) + (self.dtype is not dtypes.int64)
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    array = self._array
+    if high - low <= _EXACT_RANGE:
+        return _fill(self, _integers(self, low, high, generator))
+    # Of 63 random bits the remainder, as PyTorch does.
+    bits = _integers(self, 0, 2**31, generator) * 2**32 + _integers(self, 0, 2**32, generator)
+    return _fill(self, bits % min(high - low, 2**63 - 1) + low)
+
+
+_EXACT_RANGE = 2**48  # in which every device draws integers that are all equally likely
+
+
+def _integers(t: Any, low: int, high: int, generator: Generator | None) -> Any:
     draw = (generator or default_generator).draw()
-    values = backend_of(array).integers(low, high, array.shape, dtypes.int64.numpy, *draw)
-    return _fill(self, wrap(values))
+    return wrap(backend_of(t._array).integers(low, high, t._array.shape, dtypes.int64.numpy, *draw))
 
 
 def _whole_limit(d: dtypes.dtype) -> int:

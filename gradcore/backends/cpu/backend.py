@@ -15,6 +15,7 @@ from ...expr.numpy_emit import compile_numpy
 from ..base import Array, Number, Reduction
 from ..cpp.types import FLOAT32, HALVES, wide
 from . import blocked
+from .ctc import Ctc
 from .multi_tensor import MultiTensor
 from .norms import Norms
 from .rows import Rows
@@ -37,7 +38,7 @@ _COMBINE: dict[str, np.ufunc] = {
 _SUMS = (np.add, np.multiply)
 
 
-class CpuBackend(Rows, Norms, MultiTensor):
+class CpuBackend(Rows, Norms, Ctc, MultiTensor):
     """NumPy on the host."""
 
     device = Device("cpu")

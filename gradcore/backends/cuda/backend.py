@@ -15,6 +15,7 @@ from ..base import IDENTITY, Array, Backend, Number, Reduction
 from ..cpp.types import FLOAT32, HALVES
 from . import driver
 from .compiler import Compiler
+from .ctc import Ctc
 from .elementwise import Elementwise
 from .errors import ErrorWord
 from .indexing import IndexAdd
@@ -41,6 +42,7 @@ class CudaBackend(Backend):
         self._reduce = Reduce(self.xp, compiler, self._elementwise)
         self._index_add = IndexAdd(self.xp, compiler, self._elementwise)
         self._rows = Rows(self.xp, compiler, self.errors)
+        self._ctc = Ctc(self.xp, compiler)
         self._norms = Norms(self.xp, compiler, self._reduce)
         self._multi_tensor = MultiTensor(self.xp, compiler)
         self._random = Random(self._elementwise)
@@ -131,6 +133,26 @@ class CudaBackend(Backend):
         label_smoothing: float,
     ) -> Array:
         return self._rows.cross_entropy_backward(grad, logits, target, weight, lse, ignore_index, label_smoothing)
+
+    def ctc_loss(
+        self, log_probs: Array, labels: Array, input_lengths: Array, label_lengths: Array, blank: int
+    ) -> tuple[Array, Array]:
+        return self._ctc.loss(log_probs, labels, input_lengths, label_lengths, blank)
+
+    def ctc_loss_backward(
+        self,
+        grad: Array,
+        log_probs: Array,
+        labels: Array,
+        input_lengths: Array,
+        label_lengths: Array,
+        losses: Array,
+        alpha: Array,
+        blank: int,
+        zero_infinity: bool,
+    ) -> Array:
+        lengths = input_lengths, label_lengths
+        return self._ctc.backward(grad, log_probs, labels, *lengths, losses, alpha, blank, zero_infinity)
 
     def layer_norm(
         self,
