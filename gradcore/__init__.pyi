@@ -564,21 +564,6 @@ def sigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 def erf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The error function `2 / sqrt(pi) * integral from 0 to input of exp(-t**2)`."""
 
-def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
-
-def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The product of two matrices (n, k) and (k, m): (n, m)."""
-
-def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The products of a batch of matrices (b, n, k) and (b, k, m): (b, n, m)."""
-
-def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inner product of two vectors of equal length."""
-
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`input @ weight.T + bias` for input (..., in), weight (out, in) and bias (out,): (..., out)."""
-
 def sum(
     input: Tensor,
     dim: _int | Sequence[_int] | None = None,
@@ -629,6 +614,21 @@ def logsumexp(
     input: Tensor, dim: _int | Sequence[_int] | None, keepdim: _bool = False, *, out: Tensor | None = None
 ) -> Tensor:
     """`log(sum(exp(input)))` over `dim` (an int or several), with the maximum subtracted first; of integers a float."""
+
+def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
+
+def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The product of two matrices (n, k) and (k, m): (n, m)."""
+
+def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The products of a batch of matrices (b, n, k) and (b, k, m): (b, n, m)."""
+
+def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The inner product of two vectors of equal length."""
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`input @ weight.T + bias` for input (..., in), weight (out, in) and bias (out,): (..., out)."""
 
 def cumsum(input: Tensor, dim: _int, *, dtype: dtype | None = None, out: Tensor | None = None) -> Tensor:
     """The sums of the elements up to each one along `dim`; integers and bools are summed as int64."""

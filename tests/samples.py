@@ -29,7 +29,6 @@ class Sample:
     differentiable: bool = True
     dtypes: tuple[str, ...] = ("float32", "float64")
     any_strides: bool = True
-    twice: bool = True  # whether there is a second derivative
     kink: float = 0.05  # values this close to whole halves are moved away: kinks and jumps lie there
     id: str = field(init=False, default="")
 
@@ -319,10 +318,10 @@ def _others() -> list[Sample]:
         _S("margin_ranking_loss", lambda m, x, y: m.nn.functional.margin_ranking_loss(x, y, index(m, [1, -1, 1]), 0.2), (3,), (3,)),
         *[_S("normalize", lambda m, x, k=k: m.nn.functional.normalize(x, **k), (2, 3, 4)) for k in ({}, {"p": 1, "dim": (0, 2)})],
         *[_S("ctc_loss", lambda m, x, k=k: m.nn.functional.ctc_loss(
-            x.log_softmax(2), index(m, [[1, 2, 2], [3, 1, 1]]), (6, 5), (3, 2), **k), (6, 2, 4), twice=False)
+            x.log_softmax(2), index(m, [[1, 2, 2], [3, 1, 1]]), (6, 5), (3, 2), **k), (6, 2, 4))
           for k in ({}, {"reduction": "none"}, {"reduction": "sum", "zero_infinity": True})],
         _S("ctc_loss", lambda m, x: m.nn.functional.ctc_loss(
-            x.log_softmax(2), index(m, [1, 2, 2, 1]), index(m, [6, 5]), index(m, [1, 3]), blank=3), (6, 2, 4), twice=False),
+            x.log_softmax(2), index(m, [1, 2, 2, 1]), index(m, [6, 5]), index(m, [1, 3]), blank=3), (6, 2, 4)),
         # conversions
         _S("to", lambda m, x: x.double() * 2, (3,)),
         _S("to", lambda m, x: x.to(m.float64).sum(), (3,)),

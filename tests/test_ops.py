@@ -55,8 +55,7 @@ def test_derivatives(sample: Sample) -> None:
         return sample.function(gc, *xs)
 
     assert gc.autograd.gradcheck(function, inputs, check_grad_dtypes=True)
-    if sample.twice:
-        assert gc.autograd.gradgradcheck(function, inputs, check_grad_dtypes=True)
+    assert gc.autograd.gradgradcheck(function, inputs, check_grad_dtypes=True)
 
 
 @samples

@@ -72,7 +72,8 @@ def check(name: str, dtype: str) -> None:
                     compare(a, b, factor, "gradient")
                 else:
                     compare(a[0], b[0], 10 * factor, "gradient", zero=True)
-                    compare(a[1], b[1], 100 * factor, "second derivative", zero=True)
+                    if not isinstance(b[1], Raised):  # (of some functions PyTorch has none)
+                        compare(a[1], b[1], 100 * factor, "second derivative", zero=True)
         except AssertionError as error:
             problems.append(f"  {call.text}: {' '.join(str(error).split())[:300]}")
     assert count, f"{name}: no sample is of a dtype that is covered"

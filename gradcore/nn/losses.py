@@ -13,7 +13,8 @@ from .. import dtypes
 from ..autograd.inplace import write_out
 from ..autograd.tape import apply
 from ..backends import backend_of
-from ..ops import losses, rows
+from ..ops import ctc, losses, rows
+from ..ops.core import concrete
 from ..ops.elementwise import broadcast_shape
 from ..ops.reductions import holds
 from ..tensor.creation import tensor
@@ -278,7 +279,7 @@ def binary_cross_entropy(
     if target._array.dtype != input._array.dtype:
         given, expected = (dtypes.type_name(t._array.dtype) for t in (target, input))
         raise RuntimeError(f"Found dtype {given} but expected {expected}")
-    if input.device.type == "cpu" and not holds("all_probable", input._array):
+    if input.device.type == "cpu" and not holds("all_probable", concrete(input._array)):
         raise RuntimeError("all elements of input should be between 0 and 1")
     if weight is None:
         return losses.bce(input, target, reduction)
@@ -496,7 +497,7 @@ def ctc_loss(
     """The connectionist temporal classification loss: `-log` of the probability of labels, over all alignments.
 
     A. Graves et al., "Connectionist temporal classification", ICML 2006; computed with logarithms. The gradient is, as
-    PyTorch's, that of the scores that log_probs are the log-softmax of. There is no second derivative.
+    PyTorch's, that of the scores that log_probs are the log-softmax of.
 
     Args:
         log_probs: (T, N, C), or (T, C) without a batch: log-probabilities of C classes, float32 or float64.
@@ -534,7 +535,7 @@ def ctc_loss(
     labels = _padded_labels(targets.detach().long(), out_lengths, blank, classes)
     rows = [tensor(n, dtype=dtypes.int64, device=log_probs.device) for n in (in_lengths, out_lengths)]
     attrs = {"blank": blank, "zero_infinity": zero_infinity}
-    loss = apply(losses.ctc_loss, (log_probs, labels, *rows), attrs)[0]
+    loss = apply(ctc.ctc_loss, (log_probs, labels, *rows), attrs)
     if zero_infinity:
         loss = FUNCTIONS["where"](loss == math.inf, 0, loss)
     if reduction == "mean":

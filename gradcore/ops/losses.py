@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..backends import Array, Reduction, backend_of
+from ..backends import Array, Reduction
 from ..expr import Scalar, call
 from .arithmetic import div, mul, ne, neg, where
 from .core import ArrayOp, array_op, one_backend
@@ -244,61 +244,3 @@ def _nll_rule(
 @nll_loss.composite_of
 def _nll_composite(input: Any, target: Any, weight: Any, reduction: str, ignore_index: int) -> Any:
     return negative_log_likelihood("nll_loss", input, target, weight, reduction, ignore_index, 0.0)
-
-
-@array_op(name="ctc_losses", public=False, grad_name="CtcLossBackward0")
-def ctc_loss(
-    input: Array, labels: Array, input_lengths: Array, label_lengths: Array, blank: int, zero_infinity: bool
-) -> tuple[Array, Array]:
-    """The CTC losses (batch,) of log-probabilities (time, batch, classes) with labels (batch, longest).
-
-    Returns them and the forward variables.
-    """
-    backend = one_backend("ctc_loss", (input, labels), ("log_probs", "targets"))
-    return backend.ctc_loss(input, labels, input_lengths, label_lengths, blank)
-
-
-ctc_loss.fill_grads = False
-
-
-@array_op(name="ctc_losses_backward", public=False, grad_name="CtcLossBackwardBackward0")
-def ctc_loss_backward(
-    grad: Array,
-    input: Array,
-    labels: Array,
-    input_lengths: Array,
-    label_lengths: Array,
-    losses: Array,
-    alpha: Array,
-    blank: int,
-    zero_infinity: bool,
-) -> Array:
-    """The gradient of the scores that the log-probabilities are made of."""
-    backend = backend_of(input)
-    return backend.ctc_loss_backward(
-        grad, input, labels, input_lengths, label_lengths, losses, alpha, blank, zero_infinity
-    )
-
-
-@ctc_loss_backward.joint_derivative
-def _no_second_derivative(g: Any) -> Any:
-    raise RuntimeError("derivative for ctc_loss_backward is not implemented: the CTC loss has a first derivative only")
-
-
-@ctc_loss.joint_derivative
-def _ctc_rule(
-    gs: Any,
-    input: Any,
-    labels: Any,
-    input_lengths: Any,
-    label_lengths: Any,
-    result: Any,
-    result1: Any,
-    blank: int,
-    zero_infinity: bool,
-) -> Any:
-    if gs[0] is None:
-        return None, None, None, None
-    values = (input, labels, input_lengths, label_lengths, result, result1)
-    dx = ctc_loss_backward(gs[0], *values, blank=blank, zero_infinity=zero_infinity)
-    return dx, None, None, None

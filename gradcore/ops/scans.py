@@ -7,9 +7,11 @@ from typing import Any
 from .. import dtypes
 from ..backends import Array, backend_of
 from ..backends.cpp.types import wide
-from .core import array_op, one_backend
+from .core import array_of, array_op, concrete, one_backend
 from .dims import wrap_dim
+from .indexing import index_backward
 from .reductions import _at_index, along, check_extreme, extreme_rule
+from .shape import transpose
 
 
 def _flipped(x: Array, axis: int) -> Array:
@@ -126,3 +128,13 @@ def bincount(input: Array, weights: Array | None, minlength: int) -> Array:
     out = backend.full((size,), 0, weights.dtype)
     backend.index_add(out, (backend.astype(input, dtypes.int64.numpy),), weights)
     return out
+
+
+@bincount.batching
+def _bincount_batch(input: Any, weights: Any, batched: Any, minlength: int) -> Any:
+    if batched[0]:
+        raise RuntimeError("vmap: bincount() of a batch: how many values there are may differ between its members")
+    values = concrete(array_of(input))
+    size = max(minlength, int(values.max()) + 1 if values.size else 0)
+    columns = transpose(weights, dim0=0, dim1=1)
+    return transpose(index_backward(columns, shape=(size, weights.shape[0]), key=(values,)), dim0=0, dim1=1)

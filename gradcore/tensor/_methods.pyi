@@ -178,14 +178,6 @@ class TensorMethods(Variable):
         """The logistic function `1 / (1 + exp(-input))`."""
     def erf(self) -> Tensor:
         """The error function `2 / sqrt(pi) * integral from 0 to input of exp(-t**2)`."""
-    def matmul(self, other: Tensor) -> Tensor:
-        """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
-    def mm(self, mat2: Tensor) -> Tensor:
-        """The product of two matrices (n, k) and (k, m): (n, m)."""
-    def bmm(self, mat2: Tensor) -> Tensor:
-        """The products of a batch of matrices (b, n, k) and (b, k, m): (b, n, m)."""
-    def dot(self, tensor: Tensor) -> Tensor:
-        """The inner product of two vectors of equal length."""
     def sum(
         self, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False, *, dtype: dtype | None = None
     ) -> Tensor:
@@ -209,6 +201,14 @@ class TensorMethods(Variable):
     def logsumexp(self, dim: _int | Sequence[_int] | None, keepdim: _bool = False) -> Tensor:
         """`log(sum(exp(input)))` over `dim` (an int or several), with the maximum subtracted first; of integers a
         float."""
+    def matmul(self, other: Tensor) -> Tensor:
+        """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
+    def mm(self, mat2: Tensor) -> Tensor:
+        """The product of two matrices (n, k) and (k, m): (n, m)."""
+    def bmm(self, mat2: Tensor) -> Tensor:
+        """The products of a batch of matrices (b, n, k) and (b, k, m): (b, n, m)."""
+    def dot(self, tensor: Tensor) -> Tensor:
+        """The inner product of two vectors of equal length."""
     def cumsum(self, dim: _int, *, dtype: dtype | None = None) -> Tensor:
         """The sums of the elements up to each one along `dim`; integers and bools are summed as int64."""
     def add_(self, other: Tensor | _float, *, alpha: _float = 1) -> Self:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from .. import dtypes
 from ..autograd.inplace import write_out
 from ..autograd.tape import apply
+from ..ops import REGISTRY
 from ..ops import reductions as R
 from ..ops.dims import Dims, wrap_dim
 from .functions import FUNCTIONS, function
@@ -104,7 +105,7 @@ def matrix_norm(
         result = _extreme(sums, column, float(ord) > 0)
     elif ord in _BY_VALUES:
         others = [d for d in range(A.ndim) if d not in (row, column)]
-        values = FUNCTIONS["svdvals"](A.permute(*others, row, column))
+        values = apply(REGISTRY["linalg_svd"], (A.permute(*others, row, column),), {"full_matrices": False})[1]
         result = values.sum(-1) if ord == "nuc" else _extreme(values, -1, ord == 2).squeeze(-1)
         result = result.unsqueeze(min(row, column)).unsqueeze(max(row, column))
     else:
