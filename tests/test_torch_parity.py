@@ -35,10 +35,16 @@ RANDOM = {
 }
 
 # Times the tolerance of the dtype, where more is computed.
-LOOSE: dict[str, float] = {}
+LOOSE: dict[str, float] = {
+    "nn.functional.conv3d": 4,  # sums of 64 large products that nearly cancel
+    "nn.functional.scaled_dot_product_attention": 8,  # the exponentials of large scores
+}
 
 # Operators and (part of) the description of a sample, or of an error, that differ; each with the reason.
-DEVIATIONS: dict[str, dict[str, str]] = {}
+DEVIATIONS: dict[str, dict[str, str]] = {
+    "nn.functional.scaled_dot_product_attention": {"dropout_p=0.5": "other random numbers"},
+    "nn.functional.multi_head_attention_forward": {"False, 0.5, ": "other random numbers"},
+}
 
 
 def deviates(name: str, text: str) -> bool:

@@ -16,6 +16,9 @@ from ..ops import functions, linalg, losses, rows
 from ..tensor.functions import FUNCTIONS, runner
 from ..tensor.random import default_generator
 from ..tensor.tensor import Tensor
+from .functions.convolution import *  # noqa: F403
+from .functions.normalization import *  # noqa: F403
+from .functions.pooling import *  # noqa: F403
 
 tanh = FUNCTIONS["tanh"]
 sigmoid = FUNCTIONS["sigmoid"]
@@ -339,3 +342,6 @@ def binary_cross_entropy_with_logits(
     else:
         loss = losses.bce_with_logits_pos_weight(input, target, pos_weight)
     return _reduced(loss if weight is None else loss * weight, reduction)
+
+
+from .functions.attention import *  # noqa: E402, F403  (made of the functions above)

@@ -1,6 +1,19 @@
 """The ops, by family. Importing this package declares them all; `REGISTRY` holds them by name."""
 
-from . import arithmetic, convert, functions, indexing, linalg, losses, norms, reductions, rows, shape
+from . import (
+    arithmetic,
+    channel_norms,
+    convert,
+    convolution,
+    functions,
+    indexing,
+    linalg,
+    losses,
+    norms,
+    reductions,
+    rows,
+    shape,
+)
 from .core import REGISTRY, ArrayOp, Op, Plan, array_op
 from .elementwise import Elementwise, elementwise
 
@@ -12,13 +25,17 @@ __all__ = [
     "Plan",
     "arithmetic",
     "array_op",
+    "attention",
+    "channel_norms",
     "convert",
+    "convolution",
     "elementwise",
     "functions",
     "indexing",
     "linalg",
     "losses",
     "norms",
+    "pooling",
     "reductions",
     "rows",
     "shape",

@@ -15,8 +15,11 @@ from ...expr.numpy_emit import compile_numpy
 from ..base import Array, Number, Reduction
 from ..cpp.types import FLOAT32, HALVES, wide
 from . import blocked
+from .attention import Attention
+from .convolution import Convolution
 from .multi_tensor import MultiTensor
 from .norms import Norms
+from .pooling import Pooling
 from .rows import Rows
 
 # Elements from which arrays are worked on block by block, or by native kernels, and by several threads. It is a matter
@@ -37,7 +40,7 @@ _COMBINE: dict[str, np.ufunc] = {
 _SUMS = (np.add, np.multiply)
 
 
-class CpuBackend(Rows, Norms, MultiTensor):
+class CpuBackend(Rows, Norms, Convolution, Pooling, Attention, MultiTensor):
     """NumPy on the host."""
 
     device = Device("cpu")
