@@ -9,11 +9,11 @@ from operator import attrgetter
 from typing import Any, TypeGuard
 
 from ..devices import device as Device
-from .base import Array, Backend, Number, Reduction
+from .base import Array, Backend, Number, Reduction, Sliding, Windows
 from .cpu import CpuBackend
 from .cpu.native.backend import NativeBackend
 
-__all__ = ["Array", "Backend", "Number", "Reduction", "backend_for", "backend_of", "cpu"]
+__all__ = ["Array", "Backend", "Number", "Reduction", "Sliding", "Windows", "backend_for", "backend_of", "cpu"]
 
 
 def _cpu_backend() -> CpuBackend:

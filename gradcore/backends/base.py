@@ -8,18 +8,80 @@ computes goes through the methods below, which a device implements by NumPy call
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from ..devices import device as Device
 from ..expr import Program, trace
+from . import convolution
 from .cpp.types import wide
 
 Array = Any
 Number = bool | int | float
+
+
+@dataclass(frozen=True)
+class Sliding:
+    """How a kernel slides over an input: for each of its spatial dimensions, from the first to the last.
+
+    Place `o` of the output meets the input at `o * stride - padding + k * dilation` for each `k` below the kernel's
+    size; what lies outside counts as zero. The sizes of the input and the output are given beside it.
+    """
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether each place of the output meets the same place of the input, and that alone."""
+        return all(k == 1 and s == 1 and p == 0 for k, s, p in zip(self.kernel, self.stride, self.padding))
+
+    def in_space(self) -> Sliding:
+        """The same with three dimensions."""
+        more = 3 - len(self.kernel)
+        return Sliding(
+            (1,) * more + self.kernel,
+            (1,) * more + self.stride,
+            (0,) * more + self.padding,
+            (1,) * more + self.dilation,
+        )
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of a pooling along one dimension of an input of `size`.
+
+    Window `o` holds `starts[o]`, `starts[o] + step` and so on below `stops[o]`, which never gets smaller; no window is
+    empty. A mean divides by `counts[o]`, the product of them where there are several dimensions.
+    """
+
+    size: int
+    starts: tuple[int, ...]
+    stops: tuple[int, ...]
+    counts: tuple[int, ...]
+    step: int = 1
+
+    def covering(self) -> tuple[list[int], list[int]]:
+        """For each place of the input the first window that may hold it, and the one after the last."""
+        least = list(accumulate(reversed(self.starts), min))[::-1]  # of this window and those after it
+        first = [bisect_right(self.stops, i) for i in range(self.size)]
+        return first, [bisect_right(least, i) for i in range(self.size)]
+
+
+# The one place of a dimension that an input does not have.
+WHOLE = Windows(1, (0,), (1,), (1,))
+
+
+def in_space(size: tuple[int, ...]) -> tuple[int, ...]:
+    """Spatial sizes as three."""
+    return (1,) * (3 - len(size)) + size
 
 
 @dataclass(frozen=True)
@@ -38,6 +100,9 @@ class Reduction:
 
 IDENTITY = trace(lambda x: x)
 _SUM = Reduction(IDENTITY, "sum")
+_MEAN = Reduction(IDENTITY, "sum", trace(lambda acc, count: acc / count))
+_VARIANCE = Reduction(trace(lambda x, mean: (x - mean) * (x - mean)), "sum", trace(lambda acc, count: acc / count))
+_SUM_OF_NORMAL = Reduction(trace(lambda grad, x, mean, rstd: grad * ((x - mean) * rstd)), "sum")
 _QUOTIENT = trace(lambda a, b: a / b)
 
 
@@ -51,6 +116,8 @@ class Memory(ABC):
 
     device: Device
     xp: Any  # numpy, cupy, or the emulated device's namespace
+    # Elements of the columns that a convolution has in memory at a time.
+    columns: int
     array_type: type
 
     @abstractmethod
@@ -292,6 +359,95 @@ class Backend(Memory):
 
         `mean` is None for RMS norm. The gradients of weight and bias have weight's dtype, or x's without weight.
         """
+
+    # -- channels: x is (outer, channels, inner), C-contiguous
+    def channel_moments(self, x: Array) -> tuple[Array, Array]:
+        """The mean and the (biased) variance of each channel (channels,), in float32 (float64 for float64)."""
+        work, axes = wide(x.dtype), (0, 2)
+        mean = self.reduce(_MEAN, (x,), work, work, x.shape, axes, False)
+        return mean, self.reduce(_VARIANCE, (x, mean[:, None]), work, work, x.shape, axes, False)
+
+    def channel_sums(self, grad: Array, x: Array, mean: Array, rstd: Array) -> tuple[Array, Array]:
+        """For each channel the sums of `grad` and of `grad * (x - mean) * rstd`, in the dtype of `mean` (channels,)."""
+        work, axes = mean.dtype, (0, 2)
+        inputs = (grad, x, mean[:, None], rstd[:, None])
+        return (
+            self.reduce(_SUM, (grad,), work, work, grad.shape, axes, False),
+            self.reduce(_SUM_OF_NORMAL, inputs, work, work, x.shape, axes, False),
+        )
+
+    # -- pooling: x is (planes, *size), C-contiguous, with as many dimensions of `size` as there are `windows`
+    @abstractmethod
+    def mean_pool(self, x: Array, windows: tuple[Windows, ...]) -> Array:
+        """The sum of each window divided by its count; integers are divided towards zero."""
+
+    @abstractmethod
+    def mean_pool_backward(self, grad: Array, windows: tuple[Windows, ...]) -> Array:
+        """The gradient of `mean_pool`'s x."""
+
+    @abstractmethod
+    def max_pool(self, x: Array, windows: tuple[Windows, ...]) -> tuple[Array, Array]:
+        """The largest element of each window and its int64 place in the plane: the first of several, the last NaN."""
+
+    @abstractmethod
+    def max_pool_backward(self, grad: Array, places: Array, windows: tuple[Windows, ...]) -> Array:
+        """The gradient of `max_pool`'s x from the places that it gave."""
+
+    # -- attention: query (heads, n, e), key (heads, m, e), value (heads, m, v), C-contiguous
+    def attention_width(self, dtype: np.dtype) -> int:
+        """The largest `e` and `v` that `attention` takes."""
+        return 1 << 30
+
+    @abstractmethod
+    def attention(
+        self, query: Array, key: Array, value: Array, mask: Array | None, causal: bool, scale: float
+    ) -> tuple[Array, Array]:
+        """`softmax(query @ key.T * scale) @ value`, and the log-sum-exp of each row in the dtype computed in.
+
+        `mask` (heads, n, m), of any strides, is bool (False: without that key) or what to add before the softmax;
+        `causal` leaves query i the keys up to i. A query without any key gets 0, and infinity as its log-sum-exp. No
+        array of n * m elements is made.
+        """
+
+    @abstractmethod
+    def attention_backward(
+        self,
+        grad: Array,
+        query: Array,
+        key: Array,
+        value: Array,
+        mask: Array | None,
+        out: Array,
+        lse: Array,
+        causal: bool,
+        scale: float,
+    ) -> tuple[Array, Array, Array]:
+        """The gradients of query, key and value."""
+
+    # -- convolution: x is (images, channels, *size), C-contiguous
+    @abstractmethod
+    def unfold(self, x: Array, sliding: Sliding, out: tuple[int, ...]) -> Array:
+        """What the kernel meets at each place of the output: (channels * kernel, images * places), "im2col"."""
+
+    @abstractmethod
+    def fold(self, columns: Array, sliding: Sliding, shape: tuple[int, ...], out: tuple[int, ...]) -> Array:
+        """The transpose of `unfold`: each element of an array of `shape` gets the sum of what was made of it."""
+
+    def convolution(
+        self, x: Array, weight: Array, bias: Array | None, sliding: Sliding, out: tuple[int, ...], groups: int
+    ) -> Array:
+        """The products of `weight` (channels out, channels in / groups, *kernel) with what it meets, and `bias`."""
+        return convolution.forward(self, x, weight, bias, sliding, out, groups)
+
+    def convolution_input(
+        self, grad: Array, weight: Array, bias: Array | None, sliding: Sliding, size: tuple[int, ...], groups: int
+    ) -> Array:
+        """The gradient of `convolution`'s x, of spatial `size`; with a bias added, it is a transposed convolution."""
+        return convolution.input_gradient(self, grad, weight, bias, sliding, size, groups)
+
+    def convolution_weight(self, grad: Array, x: Array, sliding: Sliding, groups: int) -> Array:
+        """The gradient of `convolution`'s weight."""
+        return convolution.weight_gradient(self, grad, x, sliding, groups)
 
     # -- indexing
     @abstractmethod

@@ -43,6 +43,9 @@ from .activations import (
     softsign,
     tanh,
 )
+from .functions.convolution import *  # noqa: F403
+from .functions.normalization import *  # noqa: F403
+from .functions.pooling import *  # noqa: F403
 from .losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -112,3 +115,6 @@ def _dropout_of_members(input: Any, p: float, inplace: bool) -> Any:
     scale = drawn(array.shape, draw)
     result = FUNCTIONS["where"](scale != 0, input * scale, 0.0)
     return input.copy_(result) if inplace else result
+
+
+from .functions.attention import *  # noqa: E402, F403  (made of the functions above)

@@ -40,7 +40,7 @@ def _check_dtype(kernel: str, x: Array) -> None:
         )
 
 
-def _check_mixed(x: Array, parameters: tuple[Array | None, ...]) -> None:
+def check_mixed(x: Array, parameters: tuple[Array | None, ...]) -> None:
     """RuntimeError unless the parameters have the input's dtype or, for a half-precision input, are all float32."""
     given = [p.dtype for p in parameters if p is not None]
     if all(d == x.dtype for d in given):
@@ -103,7 +103,7 @@ def layer_norm(
     """
     backend = one_backend("layer_norm", (input, weight, bias), ("input", "weight", "bias"))
     _check_layer_norm(input, weight, bias, normalized_shape)
-    _check_mixed(input, (weight, bias))
+    check_mixed(input, (weight, bias))
     out, mu, rstd = _normalize(backend, input, normalized_shape, weight, bias, eps, True)
     return out, mu, rstd
 
@@ -147,7 +147,7 @@ def _layer_norm_rule(
 def _layer_norm_composite(input: Any, weight: Any, normalized_shape: Shape, eps: float, bias: Any = None) -> Any:
     # (No derivative depends on the bias: one that wants no gradient was not kept.)
     _check_layer_norm(array_of(input), array_of(weight), array_of(bias), normalized_shape)
-    x = _widened(input)
+    x = widened(input)
     return _scaled(sub(x, _mean(x, normalized_shape)), weight, bias, normalized_shape, eps, input)
 
 
@@ -196,10 +196,10 @@ def _rms_norm_rule(
 @rms_norm.composite_of
 def _rms_norm_composite(input: Any, weight: Any, normalized_shape: Shape, eps: float) -> Any:
     _check_rms_norm(array_of(input), array_of(weight), normalized_shape)
-    return _scaled(_widened(input), weight, None, normalized_shape, eps, input)
+    return _scaled(widened(input), weight, None, normalized_shape, eps, input)
 
 
-def _widened(input: Any) -> Any:
+def widened(input: Any) -> Any:
     """Half precision as float32: the statistics are not rounded to it."""
     return to_copy(input, dtype=dtypes.float32) if array_of(input).dtype.itemsize == 2 else input
 

@@ -15,9 +15,12 @@ from ...expr.numpy_emit import compile_numpy
 from ..base import Array, Number, Reduction
 from ..cpp.types import FLOAT32, HALVES, wide
 from . import blocked
+from .attention import Attention
+from .convolution import Convolution
 from .ctc import Ctc
 from .multi_tensor import MultiTensor
 from .norms import Norms
+from .pooling import Pooling
 from .rows import Rows
 
 # Elements from which arrays are worked on block by block, or by native kernels, and by several threads. It is a matter
@@ -38,7 +41,7 @@ _COMBINE: dict[str, np.ufunc] = {
 _SUMS = (np.add, np.multiply)
 
 
-class CpuBackend(Rows, Norms, Ctc, MultiTensor):
+class CpuBackend(Rows, Norms, Ctc, Convolution, Pooling, Attention, MultiTensor):
     """NumPy on the host."""
 
     device = Device("cpu")

@@ -11,16 +11,19 @@ import numpy as np
 from ... import expr
 from ...devices import device as Device
 from ...expr import Program
-from ..base import IDENTITY, Array, Backend, Number, Reduction
+from ..base import IDENTITY, Array, Backend, Number, Reduction, Sliding, Windows
 from ..cpp.types import FLOAT32, HALVES
 from . import driver
+from .attention import Attention
 from .compiler import Compiler
+from .convolution import Unfold
 from .ctc import Ctc
 from .elementwise import Elementwise
 from .errors import ErrorWord
 from .indexing import IndexAdd
 from .multi_tensor import MultiTensor
 from .norms import Norms
+from .pooling import Pool
 from .random import Random
 from .reduce import Reduce
 from .rows import Rows
@@ -30,6 +33,8 @@ _ADD = expr.trace(lambda x, y: x + y)
 
 class CudaBackend(Backend):
     """One CUDA device. Its methods expect the device to be the current one; see `OneOfSeveral`."""
+
+    columns = 1 << 27
 
     def __init__(self, index: int):
         self.index = index
@@ -45,6 +50,9 @@ class CudaBackend(Backend):
         self._ctc = Ctc(self.xp, compiler)
         self._norms = Norms(self.xp, compiler, self._reduce)
         self._multi_tensor = MultiTensor(self.xp, compiler)
+        self._unfold = Unfold(self.xp, compiler)
+        self._pool = Pool(self.xp, compiler)
+        self._attention = Attention(self.xp, compiler, self._reduce)
         self._random = Random(self._elementwise)
 
     # -- transfers
@@ -175,6 +183,49 @@ class CudaBackend(Backend):
         needs: tuple[bool, ...],
     ) -> tuple[Array | None, Array | None, Array | None]:
         return self._norms.layer_norm_backward(grad, x, mean, rstd, weight, needs)
+
+    # -- convolution
+    def unfold(self, x: Array, sliding: Sliding, out: tuple[int, ...]) -> Array:
+        return self._unfold.unfold(x, sliding, out)
+
+    def fold(self, columns: Array, sliding: Sliding, shape: tuple[int, ...], out: tuple[int, ...]) -> Array:
+        return self._unfold.fold(columns, sliding, shape, out)
+
+    # -- pooling
+    def mean_pool(self, x: Array, windows: tuple[Windows, ...]) -> Array:
+        return self._pool.mean_pool(x, windows)
+
+    def mean_pool_backward(self, grad: Array, windows: tuple[Windows, ...]) -> Array:
+        return self._pool.mean_pool_backward(grad, windows)
+
+    def max_pool(self, x: Array, windows: tuple[Windows, ...]) -> tuple[Array, Array]:
+        return self._pool.max_pool(x, windows)
+
+    def max_pool_backward(self, grad: Array, places: Array, windows: tuple[Windows, ...]) -> Array:
+        return self._pool.max_pool_backward(grad, places, windows)
+
+    # -- attention
+    def attention_width(self, dtype: np.dtype) -> int:
+        return self._attention.width(dtype)
+
+    def attention(
+        self, query: Array, key: Array, value: Array, mask: Array | None, causal: bool, scale: float
+    ) -> tuple[Array, Array]:
+        return self._attention.forward(query, key, value, mask, causal, scale)
+
+    def attention_backward(
+        self,
+        grad: Array,
+        query: Array,
+        key: Array,
+        value: Array,
+        mask: Array | None,
+        out: Array,
+        lse: Array,
+        causal: bool,
+        scale: float,
+    ) -> tuple[Array, Array, Array]:
+        return self._attention.backward(grad, query, key, value, mask, out, lse, causal, scale)
 
     # -- indexing
     def check_index(self, op: str, index: Array, size: int, dim: int) -> None:

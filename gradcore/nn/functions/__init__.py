@@ -1,0 +1,1 @@
+"""Families of `gradcore.nn.functional`, which holds all of their functions."""

@@ -1,0 +1,259 @@
+"""Batch norm and group norm (instance norm: a group for each channel), forward and backward in two passes each.
+
+Statistics of x (images, groups, channels of a group, elements) are taken over a group's channels and elements and, by
+batch norm, over the images, too. With `h = (x - mean) rstd` and `m()` the mean over what a statistic is taken of:
+
+    y = h w + b        dx = rstd (g - m(g) - h m(g h)) with g = dy w        dw = sum(dy h)        db = sum(dy)
+
+The sums of dy and dy h over each channel (of each image, for group norm) give dw, db and, weighted, both means.
+(S. Ioffe and C. Szegedy, ICML 2015; Y. Wu and K. He, ECCV 2018.)
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from math import prod
+from typing import Any
+
+from .. import dtypes
+from ..backends import Array, Reduction, backend_of
+from ..backends.cpp.types import wide
+from ..expr import Program, trace
+from .arithmetic import add, mul, sub
+from .convert import to_copy
+from .core import array_of, array_op, one_backend
+from .functions import rsqrt
+from .norms import check_mixed, widened
+from .reductions import mean as mean_op
+from .shape import reshape
+
+Shape = tuple[int, ...]
+
+_RSTD = trace(lambda variance, eps: (variance + eps) ** -0.5)
+_SUM = Reduction(trace(lambda x: x), "sum")
+_DOT = Reduction(trace(lambda x, y: x * y), "sum")
+_INPUT = {
+    False: trace(lambda g, x, mean, rstd, level, slope, n: (g - level / n - (x - mean) * (rstd * slope / n)) * rstd),
+    True: trace(
+        lambda g, x, mean, rstd, level, slope, n, weight: (
+            (g * weight - level / n - (x - mean) * (rstd * slope / n)) * rstd
+        )
+    ),
+}
+
+
+@cache
+def _normal(weighted: bool, biased: bool) -> Program:
+    names = ["x", "mean", "rstd"] + ["weight"] * weighted + ["bias"] * biased
+
+    def expression(x: Any, mean: Any, rstd: Any, *parameters: Any) -> Any:
+        out = (x - mean) * rstd
+        out = out * parameters[0] if weighted else out
+        return out + parameters[-1] if biased else out
+
+    return trace(expression, names)
+
+
+class _Layout:
+    """An input (images, channels, ...) as the kernels see it, and where statistics and parameters lie beside it."""
+
+    def __init__(self, shape: Shape, groups: int | None):
+        images, channels = shape[:2]
+        self.batch = groups is None  # statistics are taken over the images, too
+        self.groups = channels if groups is None else groups
+        self.images, self.channels, self.elements = images, channels, prod(shape[2:])
+        self.each = channels // self.groups if self.groups else 0
+        self.shape = (images, self.groups, self.each, self.elements)
+        self.count = self.each * self.elements * (images if self.batch else 1)
+        # One statistic for each channel of this (outer, channels, inner), and in the full shape.
+        statistics = self.groups if self.batch else images * self.groups
+        self.moments = (
+            images if self.batch else 1,
+            statistics,
+            self.count // images if self.batch and images else self.count,
+        )
+        self.statistic = (1 if self.batch else images, self.groups, 1, 1)
+        self.parameter = (1, self.groups, self.each, 1)
+        # The same for the sums over each channel.
+        self.summed = (images, channels, self.elements) if self.batch else (1, images * channels, self.elements)
+
+
+def _whole(x: Array) -> Array:
+    return x if x.flags.c_contiguous else backend_of(x).copy(x)
+
+
+def _check(op: str, input: Array, weight: Array | None, bias: Array | None) -> Any:
+    if not dtypes.from_numpy(input.dtype).is_floating_point:
+        kernel = "batch_norm" if op == "batch_norm" else "GroupNormKernelImpl"
+        raise NotImplementedError(
+            f"\"{kernel}\" not implemented for '{dtypes.type_name(input.dtype)}': convert the input first, as in "
+            "input.float()"
+        )
+    check_mixed(input, (weight, bias))
+    return one_backend(op, (input, weight, bias), ("input", "weight", "bias"))
+
+
+@array_op(public=False)
+def channel_moments(input: Array, groups: int | None) -> tuple[Array, Array]:
+    """The mean and the (biased) variance of each group of each image or, if `groups` is None, of each channel.
+
+    They are in the dtype computed in, and take no part in derivatives: those of the norms go through the input.
+    """
+    backend, layout, work = backend_of(input), _Layout(input.shape, groups), wide(input.dtype)
+    if input.size:
+        mean, variance = backend.channel_moments(_whole(input).reshape(layout.moments))
+        return mean, variance
+    count = layout.moments[1]
+    return backend.full((count,), 0, work), backend.full((count,), 0 if groups is None else 1, work)
+
+
+channel_moments.derivative(input=lambda gs: None)
+
+
+def _rstd(variance: Array, eps: float) -> Array:
+    return backend_of(variance).elementwise(_RSTD, (variance, eps), variance.dtype, (variance.dtype,), variance.shape)[
+        0
+    ]
+
+
+def _forward(
+    backend: Any,
+    input: Array,
+    weight: Array | None,
+    bias: Array | None,
+    mean: Array,
+    variance: Array,
+    groups: int | None,
+    eps: float,
+) -> Array:
+    layout, x = _Layout(input.shape, groups), _whole(input)
+    parameters = [p.reshape(layout.parameter) for p in (weight, bias) if p is not None]
+    statistics = [s.reshape(layout.statistic) for s in (mean, _rstd(variance, eps))]
+    program = _normal(weight is not None, bias is not None)
+    operands = (x.reshape(layout.shape), *statistics, *parameters)
+    (out,) = backend.elementwise(program, operands, mean.dtype, (x.dtype,), layout.shape)
+    return out.reshape(input.shape)
+
+
+def _backward(
+    g: Array,
+    input: Array,
+    weight: Array | None,
+    mean: Array,
+    variance: Array,
+    groups: int | None,
+    eps: float,
+    needs: tuple[bool, ...],
+) -> tuple[Array | None, ...]:
+    backend, layout, work = backend_of(g), _Layout(input.shape, groups), wide(input.dtype)
+    kept = input.dtype if weight is None else weight.dtype
+    if not input.size:
+        dw, db = (backend.full((layout.channels,), 0, kept) if need else None for need in needs[1:3])
+        return backend.full(input.shape, 0, input.dtype) if needs[0] else None, dw, db, None, None
+    g, x, rstd = _whole(g), _whole(input), _rstd(variance, eps)
+
+    def by_channel(statistic: Array) -> Array:
+        if layout.each == 1:
+            return statistic
+        return backend.copy(backend.broadcast(statistic.reshape(-1, 1), (statistic.size, layout.each))).reshape(-1)
+
+    sums, slopes = backend.channel_sums(
+        g.reshape(layout.summed), x.reshape(layout.summed), by_channel(mean), by_channel(rstd)
+    )
+    found: list[Array | None] = [None] * 5
+    for i, parts in ((1, slopes), (2, sums)):
+        if needs[i]:
+            parts = parts.reshape(-1, layout.channels)
+            found[i] = backend.reduce(_SUM, (parts,), work, kept, parts.shape, (0,), False)
+    if needs[0]:
+        statistics = [s.reshape(layout.statistic) for s in (mean, rstd)]
+        shape = (layout.statistic[0], layout.groups, layout.each)
+        w = None if weight is None else weight.reshape(layout.parameter[1:3])
+        for parts in (sums, slopes):
+            operands, reduction = ((parts.reshape(shape),), _SUM) if w is None else ((parts.reshape(shape), w), _DOT)
+            total = backend.reduce(reduction, operands, work, work, shape, (2,), True)
+            statistics.append(total.reshape(layout.statistic))
+        operands = (g.reshape(layout.shape), x.reshape(layout.shape), *statistics, layout.count)
+        if weight is not None:
+            operands = (*operands, weight.reshape(layout.parameter))
+        (dx,) = backend.elementwise(_INPUT[weight is not None], operands, work, (x.dtype,), layout.shape)
+        found[0] = dx.reshape(input.shape)
+    return tuple(found)
+
+
+def _composite(input: Any, weight: Any, bias: Any, groups: int | None, eps: float) -> Any:
+    layout = _Layout(tuple(input.shape), groups)
+    x = reshape(widened(input), shape=layout.shape)
+    dims = (0, 2, 3) if groups is None else (2, 3)
+    c = sub(x, mean_op(x, dim=dims, keepdim=True))
+    out = mul(c, rsqrt(add(mean_op(mul(c, c), dim=dims, keepdim=True), eps)))
+    out = out if weight is None else mul(out, reshape(weight, shape=layout.parameter))
+    out = out if bias is None else add(out, reshape(bias, shape=layout.parameter))
+    dtype = array_of(input).dtype
+    out = out if array_of(out).dtype == dtype else to_copy(out, dtype=dtypes.from_numpy(dtype))
+    return reshape(out, shape=tuple(input.shape))
+
+
+@array_op(name="native_batch_norm", public=False, grad_name="NativeBatchNormBackward0")
+def batch_norm(
+    input: Array, weight: Array | None, bias: Array | None, mean: Array, variance: Array, eps: float
+) -> Array:
+    """`(x - mean) / sqrt(variance + eps) * weight + bias`, over all dimensions but the second.
+
+    `mean` and `variance` are what `channel_moments` gives for the input.
+    """
+    backend = _check("batch_norm", input, weight, bias)
+    return _forward(backend, input, weight, bias, mean, variance, None, eps)
+
+
+@batch_norm.joint_derivative
+def _batch_norm_rule(
+    g: Array,
+    input: Array,
+    weight: Array | None,
+    mean: Array,
+    variance: Array,
+    needs: tuple[bool, ...],
+    eps: float,
+) -> Any:
+    # On arrays only: a higher derivative is taken of the composite below.
+    return _backward(g, input, weight, mean, variance, None, eps, needs)
+
+
+@batch_norm.composite_of
+def _batch_norm_composite(input: Any, weight: Any, mean: Any, variance: Any, eps: float, bias: Any = None) -> Any:
+    return _composite(input, weight, bias, None, eps)
+
+
+@array_op(name="native_group_norm", public=False, grad_name="NativeGroupNormBackward0")
+def group_norm(
+    input: Array, weight: Array | None, bias: Array | None, mean: Array, variance: Array, groups: int, eps: float
+) -> Array:
+    """`(x - mean) / sqrt(variance + eps) * weight + bias`, over a group's channels and the further dimensions.
+
+    `mean` and `variance` are what `channel_moments` gives for the input.
+    """
+    backend = _check("group_norm", input, weight, bias)
+    return _forward(backend, input, weight, bias, mean, variance, groups, eps)
+
+
+@group_norm.joint_derivative
+def _group_norm_rule(
+    g: Array,
+    input: Array,
+    weight: Array | None,
+    mean: Array,
+    variance: Array,
+    needs: tuple[bool, ...],
+    groups: int,
+    eps: float,
+) -> Any:
+    # On arrays only: a higher derivative is taken of the composite below.
+    return _backward(g, input, weight, mean, variance, groups, eps, needs)
+
+
+@group_norm.composite_of
+def _group_norm_composite(
+    input: Any, weight: Any, mean: Any, variance: Any, groups: int, eps: float, bias: Any = None
+) -> Any:
+    return _composite(input, weight, bias, groups, eps)

@@ -1,0 +1,87 @@
+"""Convolution, its transpose, and the gradient of its weight: three ops, whose derivatives are each other.
+
+All three are linear in both arguments: sum(g * convolution(x, w)) = sum(x * transposed(g, w)) = sum(w * weight(g, x)).
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from ..backends import Array, Sliding, backend_of
+from .core import array_op, one_backend
+from .reductions import sum as sum_op
+
+Size = tuple[int, ...]
+
+
+def _whole(x: Array) -> Array:
+    return x if x.flags.c_contiguous else backend_of(x).copy(x)
+
+
+def _of_nothing(shape: Size, like: Array, bias: Array | None) -> Array:
+    """What a sum over nothing gives: the bias."""
+    backend = backend_of(like)
+    if bias is None:
+        return backend.full(shape, 0, like.dtype)
+    return backend.copy(backend.broadcast(bias.reshape(-1, *(1,) * (len(shape) - 2)), shape))
+
+
+@array_op(public=False, grad_name="ConvolutionBackward0")
+def convolution(input: Array, weight: Array, bias: Array | None, sliding: Sliding, size: Size, groups: int) -> Array:
+    """`weight` (channels out, channels in / groups, *kernel) slid over `input` (images, channels in, *spatial).
+
+    The result is (images, channels out, *size).
+    """
+    backend = one_backend("convolution", (input, weight, bias), ("input", "weight", "bias"))
+    shape = (input.shape[0], weight.shape[0], *size)
+    if not (prod(shape) and input.size and weight.size):
+        return _of_nothing(shape, input, bias)
+    return backend.convolution(_whole(input), weight, bias, sliding, size, groups)
+
+
+@array_op(public=False, grad_name="ConvolutionBackward0")
+def transposed(input: Array, weight: Array, bias: Array | None, sliding: Sliding, size: Size, groups: int) -> Array:
+    """The transpose of `convolution`: from what would be its result to its input, (images, channels in, *size)."""
+    backend = one_backend("convolution", (input, weight, bias), ("input", "weight", "bias"))
+    shape = (input.shape[0], weight.shape[1] * groups, *size)
+    if not (prod(shape) and input.size and weight.size):
+        return _of_nothing(shape, input, bias)
+    return backend.convolution_input(_whole(input), weight, bias, sliding, size, groups)
+
+
+@array_op(public=False, grad_name="ConvolutionBackward0")
+def weight_gradient(grad: Array, input: Array, sliding: Sliding, groups: int) -> Array:
+    """The gradient of `convolution`'s weight from that of its result and its input."""
+    shape = (grad.shape[1], input.shape[1] // groups, *sliding.kernel)
+    if not (prod(shape) and grad.size and input.size):
+        return _of_nothing(shape, input, None)
+    return backend_of(input).convolution_weight(_whole(grad), _whole(input), sliding, groups)
+
+
+def _by_channel(g: Any) -> Any:
+    return sum_op(g, dim=(0, *range(2, g.ndim)))
+
+
+convolution.derivative(
+    input=lambda g, weight, input_shape, sliding, groups: transposed(
+        g, weight, None, sliding=sliding, size=tuple(input_shape[2:]), groups=groups
+    ),
+    weight=lambda g, input, sliding, groups: weight_gradient(g, input, sliding=sliding, groups=groups),
+    bias=_by_channel,
+)
+transposed.derivative(
+    input=lambda g, weight, input_shape, sliding, groups: convolution(
+        g, weight, None, sliding=sliding, size=tuple(input_shape[2:]), groups=groups
+    ),
+    weight=lambda g, input, sliding, groups: weight_gradient(input, g, sliding=sliding, groups=groups),
+    bias=_by_channel,
+)
+weight_gradient.derivative(
+    grad=lambda g, input, grad_shape, sliding, groups: convolution(
+        input, g, None, sliding=sliding, size=tuple(grad_shape[2:]), groups=groups
+    ),
+    input=lambda g, grad, input_shape, sliding, groups: transposed(
+        grad, g, None, sliding=sliding, size=tuple(input_shape[2:]), groups=groups
+    ),
+)

@@ -1,0 +1,247 @@
+// Attention of heads, o = softmax(q k^T scale + mask) v, and its gradients, without all the scores in memory.
+//
+//   s = q k^T scale + mask, p = exp(s - lse)            lse = the log-sum-exp of a row of s
+//   dv = p^T do        ds = p (do v^T - sum(do o))      dq = ds k scale        dk = ds^T q scale
+//
+// The largest score so far and the sum of exponentials run along; the gradients compute the scores again from lse.
+// (M. Milakov and N. Gimelshein, 2018; T. Dao et al., "FlashAttention", NeurIPS 2022.) A query without any key gets 0,
+// and infinity as its lse, so that its p is 0.
+//
+// Layout: q (heads, n, e), k (heads, m, e), v (heads, m, f) are contiguous. A block has ROWS rows of one head, queries
+// or, in attention_backward_keys, keys, and goes through the others, COLS at a time, in shared memory. LANES neighbours
+// in a warp share a row: each makes every LANES-th of its scores, then every LANES-th element of what is summed. Every
+// element of a result is made by one thread, in a fixed order: there are no atomics.
+//
+// Given by the launcher: T, the element type; A, the type computed in; M, the mask's; D, what e and f are filled up to;
+// ROWS and COLS; MASKED, whether there is a mask, BOOLEAN, whether it says which keys count (else it is added); CAUSAL,
+// whether query i has the keys up to i.
+// Bytes moved: q and o once, k and v once for each ROWS queries; backward likewise, with each side once for the other.
+#include "group.cuh"
+#include "math.cuh"
+#include "types.cuh"
+
+constexpr int LANES = 4, THREADS = ROWS * LANES;
+
+struct Sizes {
+  long long mask_head, mask_row, mask_col;  // strides of the mask
+  int n, m, e, f;                           // queries, keys, and what they and the values are long
+};
+
+// A row of zeros stands for what is not there; a column more keeps rows in different banks.
+template <int N>
+struct Tile {
+  A at[N][D + 1];
+  __device__ __forceinline__ void load(const T *from, int first, int rows, int width) {
+    for (int i = threadIdx.x; i < N * D; i += THREADS) {
+      const int row = i / D, column = i % D;
+      at[row][column] = first + row < rows && column < width
+                            ? gc::to<A>(from[static_cast<long long>(first + row) * width + column])
+                            : A(0);
+    }
+  }
+};
+
+__device__ __forceinline__ A dot(const A *a, const A *b) {
+  A sum = A(0);
+#pragma unroll 8
+  for (int d = 0; d < D; d++) sum += a[d] * b[d];
+  return sum;
+}
+
+// The score of a query and a key, minus infinity where the key does not count.
+__device__ __forceinline__ A score(A product, A scale, const M *mask, const Sizes &sizes, int row, int col) {
+  if (row >= sizes.n || col >= sizes.m || (CAUSAL && col > row)) return -gc::infinity<A>();
+  A s = product * scale;
+  if (MASKED) {
+    const M own = mask[row * sizes.mask_row + col * sizes.mask_col];
+    if (BOOLEAN) {
+      if (!gc::to<bool>(own)) s = -gc::infinity<A>();
+    } else {
+      s += gc::to<A>(own);
+    }
+  }
+  return s;
+}
+
+struct Max {
+  static __device__ __forceinline__ A of(A a, A b) { return gc::maximum(a, b); }
+};
+struct Sum {
+  static __device__ __forceinline__ A of(A a, A b) { return a + b; }
+};
+template <class Combine>
+__device__ __forceinline__ A across(A value) {
+#pragma unroll
+  for (int distance = LANES / 2; distance > 0; distance /= 2)
+    value = Combine::of(value, gc::shuffle_xor(value, distance));
+  return value;
+}
+
+// What a block works on.
+struct Place {
+  long long head;
+  int first, row, lane;
+  __device__ __forceinline__ Place(int rows) {
+    const int tiles = (rows + ROWS - 1) / ROWS;
+    head = blockIdx.x / tiles;
+    first = (blockIdx.x - static_cast<int>(head) * tiles) * ROWS;
+    row = threadIdx.x / LANES;
+    lane = threadIdx.x % LANES;
+  }
+};
+
+// sums[i] += the products of a row of weights with the columns lane, lane + LANES, ... of a tile.
+__device__ __forceinline__ void add(A (&sums)[D / LANES], const A *weights, const A (*tile)[D + 1], int lane) {
+#pragma unroll 4
+  for (int j = 0; j < COLS; j++) {
+    const A weight = weights[j];
+#pragma unroll
+    for (int i = 0; i < D / LANES; i++) sums[i] += weight * tile[j][lane + i * LANES];
+  }
+}
+
+__device__ __forceinline__ void leave(T *to, const A (&sums)[D / LANES], A factor, int width, int lane) {
+#pragma unroll
+  for (int i = 0; i < D / LANES; i++) {
+    const int column = lane + i * LANES;
+    if (column < width) to[column] = gc::to<T>(sums[i] * factor);
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+    attention(const T *__restrict__ q, const T *__restrict__ k, const T *__restrict__ v, const M *__restrict__ mask,
+              T *__restrict__ out, A *__restrict__ lse, const A scale, const Sizes sizes) {
+  __shared__ Tile<ROWS> queries;
+  __shared__ Tile<COLS> keys, values;
+  __shared__ A weights[ROWS][COLS + 1];
+  const Place place(sizes.n);
+  const int row = place.first + place.row, lane = place.lane;
+  k += place.head * sizes.m * sizes.e;
+  v += place.head * sizes.m * sizes.f;
+  if (MASKED) mask += place.head * sizes.mask_head;
+  queries.load(q + place.head * sizes.n * sizes.e, place.first, sizes.n, sizes.e);
+  A sums[D / LANES];
+#pragma unroll
+  for (int i = 0; i < D / LANES; i++) sums[i] = A(0);
+  A top = -gc::infinity<A>(), total = A(0);
+  const int end = CAUSAL ? min(sizes.m, place.first + ROWS) : sizes.m;
+  for (int first = 0; first < end; first += COLS) {
+    __syncthreads();  // the last tiles have been read
+    keys.load(k, first, sizes.m, sizes.e);
+    values.load(v, first, sizes.m, sizes.f);
+    __syncthreads();
+    A scores[COLS / LANES], highest = top;
+#pragma unroll
+    for (int j = 0; j < COLS / LANES; j++) {
+      const int col = lane + j * LANES;
+      scores[j] = score(dot(queries.at[place.row], keys.at[col]), scale, mask, sizes, row, first + col);
+      highest = gc::maximum(highest, scores[j]);
+    }
+    highest = across<Max>(highest);
+    const A base = highest == -gc::infinity<A>() ? A(0) : highest;  // nothing counted yet
+    const A shrink = gc::exp(top - base);
+    A more = A(0);
+#pragma unroll
+    for (int j = 0; j < COLS / LANES; j++) {
+      const A weight = gc::exp(scores[j] - base);
+      weights[place.row][lane + j * LANES] = weight;
+      more += weight;
+    }
+    total = total * shrink + across<Sum>(more);
+    top = highest;
+#pragma unroll
+    for (int i = 0; i < D / LANES; i++) sums[i] *= shrink;
+    __syncwarp();
+    add(sums, weights[place.row], values.at, lane);
+    __syncwarp();  // the weights have been read
+  }
+  if (row >= sizes.n) return;
+  const long long at = place.head * sizes.n + row;
+  leave(out + at * sizes.f, sums, total == A(0) ? A(0) : A(1) / total, sizes.f, lane);
+  if (lane == 0) lse[at] = total == A(0) ? gc::infinity<A>() : top + gc::log(total);
+}
+
+// The gradient of the queries. `inner` is sum(do o) of each row.
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+    attention_backward_queries(const T *__restrict__ grad, const T *__restrict__ q, const T *__restrict__ k,
+                               const T *__restrict__ v, const M *__restrict__ mask, const A *__restrict__ lse,
+                               const A *__restrict__ inner, T *__restrict__ dq, const A scale, const Sizes sizes) {
+  __shared__ Tile<ROWS> queries, grads;
+  __shared__ Tile<COLS> keys, values;
+  __shared__ A slopes[ROWS][COLS + 1];
+  const Place place(sizes.n);
+  const int row = place.first + place.row, lane = place.lane;
+  const long long at = place.head * sizes.n + row;
+  const A level = row < sizes.n ? inner[at] : A(0), log_sum = row < sizes.n ? lse[at] : gc::infinity<A>();
+  k += place.head * sizes.m * sizes.e;
+  v += place.head * sizes.m * sizes.f;
+  if (MASKED) mask += place.head * sizes.mask_head;
+  queries.load(q + place.head * sizes.n * sizes.e, place.first, sizes.n, sizes.e);
+  grads.load(grad + place.head * sizes.n * sizes.f, place.first, sizes.n, sizes.f);
+  A sums[D / LANES];
+#pragma unroll
+  for (int i = 0; i < D / LANES; i++) sums[i] = A(0);
+  const int end = CAUSAL ? min(sizes.m, place.first + ROWS) : sizes.m;
+  for (int first = 0; first < end; first += COLS) {
+    __syncthreads();  // the last tiles have been read
+    keys.load(k, first, sizes.m, sizes.e);
+    values.load(v, first, sizes.m, sizes.f);
+    __syncthreads();
+#pragma unroll
+    for (int j = 0; j < COLS / LANES; j++) {
+      const int col = lane + j * LANES;
+      const A s = score(dot(queries.at[place.row], keys.at[col]), scale, mask, sizes, row, first + col);
+      slopes[place.row][col] = gc::exp(s - log_sum) * (dot(grads.at[place.row], values.at[col]) - level);
+    }
+    __syncwarp();
+    add(sums, slopes[place.row], keys.at, lane);
+    __syncwarp();  // the slopes have been read
+  }
+  if (row < sizes.n) leave(dq + at * sizes.e, sums, scale, sizes.e, lane);
+}
+
+// The gradients of the keys and the values.
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+    attention_backward_keys(const T *__restrict__ grad, const T *__restrict__ q, const T *__restrict__ k,
+                            const T *__restrict__ v, const M *__restrict__ mask, const A *__restrict__ lse,
+                            const A *__restrict__ inner, T *__restrict__ dk, T *__restrict__ dv, const A scale,
+                            const Sizes sizes) {
+  __shared__ Tile<ROWS> keys, values;
+  __shared__ Tile<COLS> queries, grads;
+  __shared__ A weights[ROWS][COLS + 1], slopes[ROWS][COLS + 1];
+  const Place place(sizes.m);
+  const int row = place.first + place.row, lane = place.lane;
+  q += place.head * sizes.n * sizes.e;
+  grad += place.head * sizes.n * sizes.f;
+  lse += place.head * sizes.n;
+  inner += place.head * sizes.n;
+  if (MASKED) mask += place.head * sizes.mask_head;
+  keys.load(k + place.head * sizes.m * sizes.e, place.first, sizes.m, sizes.e);
+  values.load(v + place.head * sizes.m * sizes.f, place.first, sizes.m, sizes.f);
+  A to_keys[D / LANES], to_values[D / LANES];
+#pragma unroll
+  for (int i = 0; i < D / LANES; i++) to_keys[i] = to_values[i] = A(0);
+  for (int first = CAUSAL ? place.first / COLS * COLS : 0; first < sizes.n; first += COLS) {
+    __syncthreads();  // the last tiles have been read
+    queries.load(q, first, sizes.n, sizes.e);
+    grads.load(grad, first, sizes.n, sizes.f);
+    __syncthreads();
+#pragma unroll
+    for (int j = 0; j < COLS / LANES; j++) {
+      const int col = lane + j * LANES, query = first + col;
+      const A s = score(dot(queries.at[col], keys.at[place.row]), scale, mask, sizes, query, row);
+      const A p = gc::exp(s - (query < sizes.n ? lse[query] : gc::infinity<A>()));
+      weights[place.row][col] = p;
+      slopes[place.row][col] =
+          p * (dot(grads.at[col], values.at[place.row]) - (query < sizes.n ? inner[query] : A(0)));
+    }
+    __syncwarp();
+    add(to_values, weights[place.row], grads.at, lane);
+    add(to_keys, slopes[place.row], queries.at, lane);
+    __syncwarp();  // weights and slopes have been read
+  }
+  if (row >= sizes.m) return;
+  const long long at = place.head * sizes.m + row;
+  leave(dk + at * sizes.e, to_keys, scale, sizes.e, lane);
+  leave(dv + at * sizes.f, to_values, A(1), sizes.f, lane);
+}
