@@ -1,0 +1,177 @@
+"""Every operator that is claimed, on the sample inputs and error inputs of PyTorch's own operator database."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import torch
+
+import gradcore as gc
+
+if torch is None:
+    pytest.skip("PyTorch is not installed: pip install torch expecttest", allow_module_level=True)
+
+from opinfo import Call, _Side, compare, database, described, function_of, method_of, ours, samples
+from parity import Raised, outcome
+
+# The operators that training code uses, by the names of PyTorch's database.
+CLAIMED = [
+    line for line in (Path(__file__).parent / "claimed_ops.txt").read_text().split("\n") if line and line[0] != "#"
+]
+
+# What is drawn at random: only shapes and dtypes can be compared.
+RANDOM = {
+    "bernoulli",
+    "multinomial",
+    "nn.functional.dropout",
+    "normal.in_place",
+    "randint",
+    "randn",
+    "randn_like",
+    "uniform",
+}
+
+# Times the tolerance of the dtype, where more is computed.
+LOOSE: dict[str, float] = {}
+
+# Operators and (part of) the description of a sample, or of an error, that differ; each with the reason.
+DEVIATIONS: dict[str, dict[str, str]] = {}
+
+
+def deviates(name: str, text: str) -> bool:
+    return any(part in text for part in DEVIATIONS.get(name, {}))
+
+
+def failures(problems: list[str], count: int) -> None:
+    assert not problems, f"{len(problems)} of {count} samples:\n" + "\n".join(problems[:12])
+
+
+def check(name: str, dtype: str) -> None:
+    info = database()[name]
+    differentiable = info.supports_autograd and dtype.startswith("float")
+    problems, count = [], 0
+    for sample in samples(info, dtype, differentiable):
+        call = Call(info, sample)
+        count += 1
+        if deviates(name, call.text):
+            continue
+        try:
+            factor = LOOSE.get(name, 1.0)
+            compare(call.ours.output, call.theirs.output, factor, "value", values=name not in RANDOM)
+            if differentiable and not isinstance(call.theirs.output, Raised) and name not in RANDOM:
+                a, b = outcome(call.ours.differentiated), outcome(call.theirs.differentiated)
+                if isinstance(a, Raised) or isinstance(b, Raised):
+                    compare(a, b, factor, "gradient")
+                else:
+                    compare(a[0], b[0], 10 * factor, "gradient", zero=True)
+                    compare(a[1], b[1], 100 * factor, "second derivative", zero=True)
+        except AssertionError as error:
+            problems.append(f"  {call.text}: {' '.join(str(error).split())[:300]}")
+    assert count, f"{name}: no sample is of a dtype that is covered"
+    failures(problems, count)
+
+
+def dtypes_of(name: str) -> list[str]:
+    covered = {"float32", "float64", "int64", "bool"}
+    found = [str(d).removeprefix("torch.") for d in database()[name].dtypes]
+    return sorted(covered.intersection(found))
+
+
+CASES = [(name, dtype) for name in CLAIMED for dtype in dtypes_of(name)]
+
+
+@pytest.mark.parametrize(("name", "dtype"), CASES, ids=lambda x: x)
+def test_samples(name: str, dtype: str) -> None:
+    """Values, dtypes and shapes, first and second derivatives."""
+    check(name, dtype)
+
+
+@pytest.mark.parametrize("name", [n for n in CLAIMED if database()[n].error_inputs_func is not None])
+def test_errors(name: str) -> None:
+    """The type of what is raised, and PyTorch's message."""
+    info = database()[name]
+    problems, count = [], 0
+    for error in info.error_inputs("cpu"):
+        sample = error.sample_input
+        text = f"{described(sample.input)}, {described(sample.args)}, {described(sample.kwargs)}"
+        try:
+            given = ours(sample.input), ours(list(sample.args)), ours(dict(sample.kwargs))
+        except (AttributeError, TypeError):
+            continue  # a dtype or a device that is not covered
+        count += 1
+        if deviates(name, text):
+            continue
+        found = _Side(function_of(info), *given, process=None).output
+        if not isinstance(found, Raised):
+            problems.append(f"  {text}: nothing was raised, expected {error.error_regex}")
+        elif not isinstance(found.error, error.error_type):
+            problems.append(f"  {text}: {found!r}, expected {error.error_type.__name__}: {error.error_regex}")
+        elif not re.search(error.error_regex.replace("torch", "gradcore"), str(found.error)):
+            problems.append(f"  {text}: {found!r}, expected {error.error_regex}")
+    failures(problems, count)
+
+
+@pytest.mark.parametrize("name", [n for n in CLAIMED if database()[n].method_variant is not None])
+def test_methods(name: str) -> None:
+    """Where PyTorch has a method, so have we, with the same result."""
+    info = database()[name]
+    dtype = "float64" if "float64" in dtypes_of(name) else dtypes_of(name)[0]
+    sample = next(samples(info, dtype, False))
+    method = method_of(info.method_variant)
+    theirs = outcome(lambda: method(sample.input, *sample.args, **sample.kwargs))
+    found = outcome(lambda: method(ours(sample.input), *ours(list(sample.args)), **ours(dict(sample.kwargs))))
+    compare(found, theirs, LOOSE.get(name, 1.0), "method", values=name not in RANDOM)
+
+
+@pytest.mark.parametrize("name", [n for n in CLAIMED if database()[n].inplace_variant is not None])
+def test_in_place(name: str) -> None:
+    """Where PyTorch has an in-place variant, so have we: the tensor itself is returned, changed."""
+    info = database()[name]
+    method = method_of(info.inplace_variant)
+    problems, count = [], 0
+    for dtype in dtypes_of(name):
+        for sample in samples(info, dtype, False):
+            if sample.broadcasts_input:
+                continue
+            a, b = ours(sample.input).clone(), sample.input.clone()
+            args, kwargs = ours(list(sample.args)), ours(dict(sample.kwargs))
+            text = f"{described(sample.input)}, {described(sample.args)}, {described(sample.kwargs)}"
+            count += 1
+            if deviates(name, text):
+                continue
+            theirs = outcome(lambda: method(b, *sample.args, **sample.kwargs))  # noqa: B023
+            found = outcome(lambda: method(a, *args, **kwargs))  # noqa: B023
+            try:
+                compare(found, theirs, LOOSE.get(name, 1.0), "in place", values=name not in RANDOM)
+                assert isinstance(found, Raised) or found is a, "another tensor was returned"
+            except AssertionError as error:
+                problems.append(f"  {text}: {' '.join(str(error).split())[:300]}")
+    failures(problems, count)
+
+
+@pytest.mark.parametrize("name", [n for n in CLAIMED if database()[n].supports_out])
+def test_out(name: str) -> None:
+    """`out=` is supported, or refused by its name."""
+    info = database()[name]
+    dtype = "float64" if "float64" in dtypes_of(name) else dtypes_of(name)[0]
+    sample = next(samples(info, dtype, False))
+    expected = info.op(sample.input, *sample.args, **sample.kwargs)
+    given = ours(sample.input), *ours(list(sample.args))
+    out = ours(tuple(map(torch.empty_like, expected)) if isinstance(expected, (tuple, list)) else expected.clone())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = outcome(lambda: function_of(info)(*given, **ours(dict(sample.kwargs)), out=out))
+    if isinstance(found, Raised):
+        assert isinstance(found.error, TypeError) and "out" in str(found.error), repr(found)
+    else:
+        compare(found, expected, LOOSE.get(name, 1.0), "out", values=name not in RANDOM)
+
+
+def test_every_claim_stands() -> None:
+    assert len(CLAIMED) == len(set(CLAIMED)) == 200
+    assert not set(CLAIMED) - set(database())
+    assert gc is not None
