@@ -65,7 +65,7 @@ globals().update(dtypes.ALIASES)
 globals().update(_CREATION)
 globals().update(_FUNCTIONS)
 
-from . import cuda, func, nn, optim, utils  # after the functions, which they use
+from . import cuda, func, linalg, nn, optim, utils  # after the functions, which they use
 from .func import vmap
 
 __all__ = [
@@ -101,6 +101,7 @@ __all__ = [
     "is_anomaly_enabled",
     "is_grad_enabled",
     "is_inference_mode_enabled",
+    "linalg",
     "nan",
     "nn",
     "no_grad",

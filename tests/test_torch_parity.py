@@ -38,7 +38,20 @@ RANDOM = {
 LOOSE: dict[str, float] = {}
 
 # Operators and (part of) the description of a sample, or of an error, that differ; each with the reason.
-DEVIATIONS: dict[str, dict[str, str]] = {}
+DEVIATIONS: dict[str, dict[str, str]] = {
+    "gather": {
+        "out=float64": "out= may be of a wider dtype, as that of other functions",
+        "out=int64[1]": "an out= of another size gets memory of its own, which overlaps nothing",
+    },
+    "cat": {"out=float32[0]": "an out= of another size gets memory of its own, which overlaps nothing"},
+}
+
+
+# Where PyTorch's samples tell what of the results is determined.
+UP_TO_SIGN = {"linalg.svd"}
+
+# Of several results the one that is open where elements are equal, unless a stable order is asked for.
+OPEN = {"sort": 1, "argsort": 0, "topk": 1}
 
 
 def deviates(name: str, text: str) -> bool:
@@ -60,7 +73,13 @@ def check(name: str, dtype: str) -> None:
             continue
         try:
             factor = LOOSE.get(name, 1.0)
-            compare(call.ours.output, call.theirs.output, factor, "value", values=name not in RANDOM)
+            a, b = call.ours.output, call.theirs.output
+            if name in OPEN and not differentiable and not sample.kwargs.get("stable"):
+                compare(a, b, factor, "value", values=False)
+                a, b = (x[0] if OPEN[name] else 0 for x in (a, b))
+            if name in UP_TO_SIGN:
+                a, b = (sample.output_process_fn_grad(x) for x in (a, b))
+            compare(a, b, factor, "value", values=name not in RANDOM)
             if differentiable and not isinstance(call.theirs.output, Raised) and name not in RANDOM:
                 a, b = outcome(call.ours.differentiated), outcome(call.theirs.differentiated)
                 if isinstance(a, Raised) or isinstance(b, Raised):

@@ -1,6 +1,22 @@
 """The ops, by family. Importing this package declares them all; `REGISTRY` holds them by name."""
 
-from . import arithmetic, convert, functions, indexing, linalg, losses, norms, reductions, rows, shape
+from . import (
+    arithmetic,
+    convert,
+    decompositions,
+    functions,
+    indexing,
+    linalg,
+    losses,
+    masking,
+    norms,
+    rearrange,
+    reductions,
+    rows,
+    scatter,
+    shape,
+    sorting,
+)
 from .core import REGISTRY, ArrayOp, Op, Plan, array_op
 from .elementwise import Elementwise, elementwise
 
@@ -13,13 +29,18 @@ __all__ = [
     "arithmetic",
     "array_op",
     "convert",
+    "decompositions",
     "elementwise",
     "functions",
     "indexing",
     "linalg",
     "losses",
+    "masking",
     "norms",
+    "rearrange",
     "reductions",
     "rows",
+    "scatter",
     "shape",
+    "sorting",
 ]

@@ -157,7 +157,12 @@ bmm.derivative(input=lambda g, mat2: bmm(g, transposed(mat2)), mat2=lambda g, in
 @array_op(linear=["input", "tensor"])
 def dot(input: Array, tensor: Array) -> Array:
     """The inner product of two vectors of equal length."""
-    _check("dot", input, tensor, ("self", "tensor"))
+    one_backend("dot", (input, tensor), ("self", "tensor"))
+    if input.dtype != tensor.dtype:
+        raise RuntimeError(
+            f"dot(): dot : expected both vectors to have same dtype, but found {dtypes.type_name(input.dtype)} and "
+            f"{dtypes.type_name(tensor.dtype)}; convert one, as in tensor.to(self.dtype)"
+        )
     _check_dot(input.shape, tensor.shape)
     return backend_of(input).matmul(input, tensor)
 

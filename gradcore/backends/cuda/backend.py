@@ -155,14 +155,17 @@ class CudaBackend(Backend):
         return self._norms.layer_norm_backward(grad, x, mean, rstd, weight, needs)
 
     # -- indexing
-    def check_index(self, op: str, index: Array, size: int, dim: int) -> None:
-        self.errors.check(op, index, size, dim)
+    def check_index(self, op: str, index: Array, size: int, dim: int, negative: bool = True) -> None:
+        self.errors.check(op, index, size, dim, -size if negative else 0)
         if driver.emulated():
             # Launches there are done when they return, and indexing itself would raise next.
             self.errors.raise_pending()
 
     def index_add(self, target: Array, key: Any, values: Array) -> None:
         self._index_add(target, key, values)
+
+    def scatter(self, target: Array, index: Array, values: Array, axis: int, combine: str) -> None:
+        self._index_add.along(target, index, values, axis, combine)
 
     # -- random numbers
     def uniform(self, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:
