@@ -1,4 +1,4 @@
-"""Linear algebra: `torch.linalg`. Functions of matrices (..., n, m) work on batches, and have derivatives of any order."""
+"""Linear algebra, as `torch.linalg`: of matrices (..., n, m) in batches, with derivatives of any order."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def inv(A: Tensor, *, out: Tensor | None = None) -> Tensor:  # noqa: N803  PyTor
 def solve(A: Tensor, B: Tensor, *, left: bool = True, out: Tensor | None = None) -> Tensor:  # noqa: N803
     """The X with `A @ X == B`, or with `left=False` `X @ A == B`, for square matrices A (..., n, n).
 
-    B holds matrices (..., n, k), or vectors (..., n) if it has A's batch dimensions and one more. The batch dimensions of
-    matrices broadcast.
+    B holds matrices (..., n, k), or vectors (..., n) if it has A's batch dimensions and one more. The batch dimensions
+    of matrices broadcast.
 
     Raises:
         RuntimeError: shapes or dtypes do not fit.
@@ -93,8 +93,8 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
     """The singular value decomposition `A == U @ diag(S) @ Vh` of matrices (..., m, n).
 
     S (..., k) is in descending order, k the smaller of m and n. U is (..., m, m) and Vh (..., n, n), or without
-    `full_matrices` (..., m, k) and (..., k, n). The gradients of U and Vh exist where the singular values are distinct and
-    none is 0, and those of their columns and rows beyond the first k are taken to be 0. `driver` is for PyTorch's sake: the
+    `full_matrices` (..., m, k) and (..., k, n). The gradients of U and Vh exist where the singular values are distinct
+    and none is 0; those of their columns and rows beyond the first k count as 0. `driver` is for PyTorch's sake: the
     library chooses.
 
     Raises:

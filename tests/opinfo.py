@@ -27,7 +27,10 @@ def database() -> dict[str, Any]:
 
 
 # Where the database's function takes its arguments in another order than PyTorch's.
-_ADAPTED = {"where": lambda self, condition, other: gc.where(condition, self, other)}
+_ADAPTED = {
+    "where": lambda self, condition, other: gc.where(condition, self, other),
+    "einsum": lambda tensors, equation: gc.einsum(equation, tensors),
+}
 
 
 def function_of(info: Any) -> Callable[..., Any]:

@@ -35,7 +35,9 @@ RANDOM = {
 }
 
 # Times the tolerance of the dtype, where more is computed.
-LOOSE: dict[str, float] = {}
+LOOSE: dict[str, float] = {
+    "linalg.svd": 4,  # differences of singular values divide its gradient
+}
 
 # Operators and (part of) the description of a sample, or of an error, that differ; each with the reason.
 DEVIATIONS: dict[str, dict[str, str]] = {

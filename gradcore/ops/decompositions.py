@@ -1,4 +1,4 @@
-"""Inverses and factorizations of matrices, in batches; their derivatives are written in ops, so there are all orders."""
+"""Inverses and factorizations of matrices, in batches, with derivatives of any order."""
 
 from __future__ import annotations
 

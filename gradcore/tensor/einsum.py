@@ -104,17 +104,15 @@ def _order(x: Any, labels: Labels, wanted: Labels) -> Any:
 def _contract(a: Any, la: Labels, b: Any, lb: Labels, wanted: set[Any]) -> tuple[Any, Labels]:
     """The product of two tensors, summed over the labels of both that are not wanted any more: one matrix product."""
     size = {**dict(zip(lb, b.shape)), **dict(zip(la, a.shape))}
-    for i, label in enumerate(lb):
-        size[label] = b.shape[i] if size[label] == 1 else size[label]
     # A shared label is summed away if both really have it; one of size 1 in either is broadcast.
     both = [x for x in la if x in lb]
     inner = [x for x in both if x not in wanted and a.shape[la.index(x)] == b.shape[lb.index(x)]]
     for x in both:
         if x not in wanted and x not in inner:  # broadcast, then summed: sum first
             if a.shape[la.index(x)] == 1:
-                b, lb = b.sum(lb.index(x), keepdim=True), lb
+                b = b.sum(lb.index(x), keepdim=True)
             else:
-                a, la = a.sum(la.index(x), keepdim=True), la
+                a = a.sum(la.index(x), keepdim=True)
             inner.append(x)
     batch = [x for x in both if x not in inner]
     rows = [x for x in la if x not in both]
@@ -123,7 +121,7 @@ def _contract(a: Any, la: Labels, b: Any, lb: Labels, wanted: set[Any]) -> tuple
         out = [*batch, *rows, *columns]
         return _order(a, la, out) * _order(b, lb, out), out
     left, right = _order(a, la, [*batch, *rows, *inner]), _order(b, lb, [*batch, *inner, *columns])
-    n, k, m = (prod(size[x] for x in part) for part in (rows, inner, columns))
+    n, m = (prod(size[x] for x in part) for part in (rows, columns))
     k = prod(a.shape[la.index(x)] for x in inner)
     head_a, head_b = left.shape[: len(batch)], right.shape[: len(batch)]
     product = left.reshape([*head_a, n, k]) @ right.reshape([*head_b, k, m])
@@ -152,10 +150,10 @@ def _from_lists(args: Sequence[Any]) -> tuple[str, list[Any]]:
 def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
     """The sum of products that an equation describes: `"bij,bjk->bik"` multiplies batches of matrices.
 
-    Each operand has a letter for each dimension, `...` standing for those that are not named; a letter that occurs twice
-    in one operand means its diagonal. What is not in the result is summed over. Without `->` the result has the letters
-    that occur once, in alphabetical order. The operands are contracted from left to right, each time by one (batched)
-    matrix product where there is something to sum over.
+    Each operand has a letter for each dimension, `...` standing for those that are not named; a letter that occurs
+    twice in one operand means its diagonal. What is not in the result is summed over. Without `->` the result has the
+    letters that occur once, in alphabetical order. The operands are contracted from left to right, each time by one
+    (batched) matrix product where there is something to sum over.
 
     Raises:
         RuntimeError: the equation is not valid, or does not fit the operands.

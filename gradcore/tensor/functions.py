@@ -402,6 +402,17 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: 
     return (input if beta == 1 else input * beta) + product
 
 
+def addmm_(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """`addmm` in place: the tensor is changed and returned."""
+    result = addmm(self, mat1, mat2, beta=beta, alpha=alpha)
+    if result.shape != self.shape:
+        raise RuntimeError(f"The expanded size of the tensor {list(self.shape)} must match {list(result.shape)}")
+    return copy_(self, result)
+
+
+METHODS["addmm_"] = addmm_
+
+
 @function
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """The products of all pairs of elements of two vectors: (n, m)."""
