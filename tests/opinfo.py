@@ -29,6 +29,7 @@ def database() -> dict[str, Any]:
 # Where the database's function takes its arguments in another order than PyTorch's.
 _ADAPTED = {
     "where": lambda self, condition, other: gc.where(condition, self, other),
+    "nn.functional.embedding": lambda weight, index, **options: gc.nn.functional.embedding(index, weight, **options),
     "einsum": lambda tensors, equation: gc.einsum(equation, tensors),
 }
 

@@ -16,7 +16,14 @@ from ..ops import functions, linalg, losses, rows
 from ..tensor.functions import FUNCTIONS, runner
 from ..tensor.random import default_generator
 from ..tensor.tensor import Tensor
+from ._embedding import embedding as embedding
+from ._embedding import one_hot as one_hot
+from ._resampling import interpolate as interpolate
+from ._resampling import pad as pad
+from ._resampling import upsample as upsample
 
+pixel_shuffle = FUNCTIONS["pixel_shuffle"]
+pixel_unshuffle = FUNCTIONS["pixel_unshuffle"]
 tanh = FUNCTIONS["tanh"]
 sigmoid = FUNCTIONS["sigmoid"]
 layer_norm = FUNCTIONS["layer_norm"]

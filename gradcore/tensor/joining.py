@@ -157,6 +157,65 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     return FUNCTIONS["diagonal"](input, diagonal).clone()
 
 
+# ---------------------------------------------------------------- pixels
+def _pixels(op: str, factor_name: str, input: Tensor, factor: int) -> tuple[int, int, int]:
+    if input.ndim < 3:
+        raise RuntimeError(
+            f"{op} expects input to have at least 3 dimensions, but got input with {input.ndim} dimension(s)"
+        )
+    if factor <= 0:
+        raise RuntimeError(f"{op} expects a positive {factor_name}, but got {factor}")
+    c, h, w = input.shape[-3:]
+    return c, h, w
+
+
+@function
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """(..., c * r * r, h, w) to (..., c, h * r, w * r), r being `upscale_factor` (Shi et al., CVPR 2016).
+
+    Raises:
+        RuntimeError: the channels are not a multiple of r * r.
+    """
+    r = upscale_factor
+    c, h, w = _pixels("pixel_shuffle", "upscale_factor", input, r)
+    if c % (r * r):
+        raise RuntimeError(
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, "
+            f"but input.size(-3)={c} is not divisible by {r * r}"
+        )
+    batch = tuple(input.shape[:-3])
+    n = len(batch)
+    parts = input.reshape(*batch, c // (r * r), r, r, h, w)
+    order = (*range(n), n, n + 3, n + 1, n + 4, n + 2)
+    return parts.permute(order).reshape(*batch, c // (r * r), h * r, w * r)
+
+
+@function
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """(..., c, h * r, w * r) to (..., c * r * r, h, w), r being `downscale_factor`: what undoes `pixel_shuffle`.
+
+    Raises:
+        RuntimeError: height or width is not a multiple of r.
+    """
+    r = downscale_factor
+    c, h, w = _pixels("pixel_unshuffle", "downscale_factor", input, r)
+    for name, size, dim in (("height", h, -2), ("width", w, -1)):
+        if size % r:
+            raise RuntimeError(
+                f"pixel_unshuffle expects {name} to be divisible by downscale_factor, but input.size({dim})={size} is "
+                f"not divisible by {r}"
+            )
+    batch = tuple(input.shape[:-3])
+    n = len(batch)
+    parts = input.reshape(*batch, c, h // r, r, w // r, r)
+    order = (*range(n), n, n + 2, n + 4, n + 1, n + 3)
+    return parts.permute(order).reshape(*batch, c * r * r, h // r, w // r)
+
+
+METHODS.pop("pixel_shuffle")
+METHODS.pop("pixel_unshuffle")
+
+
 # ---------------------------------------------------------------- views that take the tensor's place
 def _in_place(op: Any, inverse: Any) -> Any:
     """The method that puts the view that `op` makes in the tensor's place; `inverse(self, attrs)` leads back."""
