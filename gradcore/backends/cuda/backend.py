@@ -17,7 +17,7 @@ from . import driver
 from .compiler import Compiler
 from .elementwise import Elementwise
 from .errors import ErrorWord
-from .indexing import IndexAdd
+from .indexing import Segments
 from .multi_tensor import MultiTensor
 from .norms import Norms
 from .random import Random
@@ -39,7 +39,7 @@ class CudaBackend(Backend):
         self.errors = ErrorWord(self.xp, compiler)
         self._elementwise = Elementwise(self.xp, compiler)
         self._reduce = Reduce(self.xp, compiler, self._elementwise)
-        self._index_add = IndexAdd(self.xp, compiler, self._elementwise)
+        self._segments = Segments(self.xp, compiler, self._elementwise)
         self._rows = Rows(self.xp, compiler, self.errors)
         self._norms = Norms(self.xp, compiler, self._reduce)
         self._multi_tensor = MultiTensor(self.xp, compiler)
@@ -162,10 +162,10 @@ class CudaBackend(Backend):
             self.errors.raise_pending()
 
     def index_add(self, target: Array, key: Any, values: Array) -> None:
-        self._index_add(target, key, values)
+        self._segments.add(target, key, values)
 
     def scatter(self, target: Array, index: Array, values: Array, axis: int, combine: str) -> None:
-        self._index_add.along(target, index, values, axis, combine)
+        self._segments.along(target, index, values, axis, combine)
 
     # -- random numbers
     def uniform(self, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:
