@@ -153,18 +153,18 @@ def interpolate(
             )
         if recompute_scale_factor:
             raise ValueError("recompute_scale_factor is not meaningful with an explicit size.")
-        sizes = [int(n) for n in size] if isinstance(size, (tuple, list)) else [int(size)] * spatial  # type: ignore[call-overload]
+        sizes = [int(n) for n in (size if isinstance(size, (tuple, list)) else [size] * spatial)]
     else:
-        factors = scale_factor if isinstance(scale_factor, (tuple, list)) else [scale_factor] * spatial
+        factors: Any = scale_factor if isinstance(scale_factor, (tuple, list)) else [scale_factor] * spatial
         if len(factors) != spatial:
             raise ValueError(
                 "Input and scale_factor must have the same number of spatial dimensions, but got input with spatial "
                 f"dimensions of {shown} and scale_factor of shape {scale_factor}. Please provide input tensor in "
                 "(N, C, d1, d2, ...,dK) format and scale_factor in (s1, s2, ...,sK) format."
             )
-        sizes = [math.floor(float(n) * float(f)) for n, f in zip(shown, factors)]  # type: ignore[arg-type]
+        sizes = [math.floor(float(n) * float(f)) for n, f in zip(shown, factors)]
         if not recompute_scale_factor and mode != "area":
-            scales = [float(f) for f in factors]  # type: ignore[arg-type]
+            scales = [float(f) for f in factors]
     if mode in _LINEAR and input.ndim != _LINEAR[mode]:
         raise NotImplementedError(f"Got {input.ndim}D input, but {mode} mode needs {_LINEAR[mode]}D input")
     if min(*sizes, *shown) <= 0:
@@ -186,8 +186,8 @@ def interpolate(
         places, weights = _TERMS.get(mode, _linear)(n, m, scale, bool(align_corners), kind)
         backend = backend_of(out._array)
         rows = wrap(backend.from_host(places.astype(np.int64)))
-        factors = None if weights is None else wrap(backend.from_host(weights.astype(kind)))
-        out = apply(resampling.resample, (out, rows, factors), {"dim": i + 2})
+        terms = None if weights is None else wrap(backend.from_host(weights.astype(kind)))
+        out = apply(resampling.resample, (out, rows, terms), {"dim": i + 2})
     return out.clone() if out is input else out
 
 

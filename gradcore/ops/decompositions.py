@@ -178,7 +178,7 @@ def svd(input: Array, full_matrices: bool) -> tuple[Array, Array, Array]:
         lambda matrix: None if np.isfinite(matrix).all() else _NOT_FINITE,
         "linalg.svd",
     )
-    return tuple(found)  # type: ignore[return-value]
+    return tuple(found)
 
 
 _NOT_FINITE = "The algorithm failed to converge because the input matrix contained non-finite values."

@@ -48,7 +48,7 @@ def runner(op: Op) -> Any:
 
 
 # The functions that take no `out` in PyTorch either.
-_WITHOUT_OUT = frozenset(("clone", "isfinite", "isinf", "isnan", "linear", "relu"))
+_WITHOUT_OUT = frozenset(("clone", "flip", "isfinite", "isinf", "isnan", "linear", "masked_fill", "relu", "roll"))
 
 
 def _derived() -> tuple[dict[str, Function], dict[str, Function]]:

@@ -90,7 +90,7 @@ def index_fill_(self: Tensor, dim: int, index: Tensor, value: float) -> Tensor:
 
 
 def _number(value: Any) -> Any:
-    return value.item() if isinstance(value, Variable) else value
+    return getattr(value, "item", lambda: value)()
 
 
 METHODS.update({"scatter_": scatter_, "index_fill_": index_fill_})
@@ -263,7 +263,7 @@ def repeat_interleave(
     lines = input.reshape(1) if input.ndim == 0 else input
     n = lines.shape[axis]
     if isinstance(repeats, Variable):
-        host = _repeated(repeats)  # type: ignore[arg-type]
+        host = _repeated(repeats)
         if host.size not in (1, n):
             raise RuntimeError(
                 "repeats must have the same size as input along dim, but got repeats.size(0) = "

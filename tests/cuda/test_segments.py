@@ -1,4 +1,4 @@
-"""Values combined at indexed places: kernels/segments.cu against NumPy, and the same bits whatever the order of threads."""
+"""Values combined at indexed places: kernels/segments.cu against NumPy."""
 
 from __future__ import annotations
 

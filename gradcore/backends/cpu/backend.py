@@ -246,12 +246,19 @@ class CpuBackend(Rows, Norms, MultiTensor):
             raise BadIndex(f"{op}(): index {bad} is out of bounds for dimension {dim} with size {size}")
 
     def index_add(self, target: Array, key: Any, values: Array) -> None:
-        np.add.at(target, key, values)
+        if target.dtype in HALVES:  # added up in float32 and rounded once
+            total = target.astype(FLOAT32)
+            np.add.at(total, key, values)
+            target[...] = total
+        else:
+            np.add.at(target, key, values)
 
     def scatter(self, target: Array, index: Array, values: Array, axis: int, combine: str) -> None:
         key = self._along(target, index, axis)
         if combine == "last":
             target[key] = values
+        elif combine == "sum":
+            self.index_add(target, key, values)
         else:
             _COMBINE[combine].at(target, key, values)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ...tensor.tensor import Tensor
 from .. import functional as F
@@ -22,14 +23,10 @@ class Upsample(Module):
     ):
         super().__init__()
         self.size = size
-        several = isinstance(scale_factor, (tuple, list))
-        self.scale_factor = (
-            tuple(map(float, scale_factor))  # type: ignore[arg-type]
-            if several
-            else float(scale_factor)
-            if scale_factor
-            else None  # type: ignore[arg-type]
-        )
+        if isinstance(scale_factor, (tuple, list)):
+            self.scale_factor: Any = tuple(map(float, scale_factor))
+        else:
+            self.scale_factor = scale_factor and float(scale_factor)  # type: ignore[arg-type]
         self.mode = mode
         self.align_corners = align_corners
         self.recompute_scale_factor = recompute_scale_factor
