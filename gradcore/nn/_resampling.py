@@ -51,7 +51,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if mode == "constant":
         pads = [(0, 0)] * (ndim - count) + sides[::-1]
         number = input.dtype.numpy.type(0 if value is None else value).item()
-        return apply(resampling.constant_pad, (input,), {"pads": pads, "value": number})
+        return apply(resampling.constant_pad, (input, number), {"pads": pads})
     if value:
         raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
     if mode not in _SOURCES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from .core import array_op, one_backend
 from .linalg import matmul, transposed
 from .masking import tril
 from .rearrange import diagonal, diagonal_backward
-from .shape import narrow, unsqueeze
+from .shape import narrow, unsqueeze, with_rank
 
 
 class LinAlgError(RuntimeError):
@@ -89,6 +89,17 @@ def inv(input: Array) -> Array:
     return _attempt(input, lambda: xp.linalg.inv(input), _singular, "linalg.inv")
 
 
+def _check_batch(op: str, shape: Any) -> None:
+    if len(shape) < 2:
+        raise RuntimeError(f"{op}: The input tensor A must have at least 2 dimensions.")
+
+
+@inv.batching
+def _inv_batch(input: Any, input_shape: Any) -> Any:
+    _check_batch("linalg.inv", input_shape)
+    return inv(input)
+
+
 def _inv_rule(g: Any, result: Any) -> Any:
     adjoint = transposed(result)
     return mul(matmul(adjoint, matmul(g, adjoint)), -1)
@@ -118,6 +129,14 @@ def solve(input: Array, other: Array) -> Array:
     return _attempt(input, lambda: xp.linalg.solve(a, b), _singular, "linalg.solve")
 
 
+@solve.batching
+def _solve_batch(inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int) -> Any:
+    for shape in shapes:
+        _check_batch("linalg.solve", shape)
+    rank = max(map(len, shapes))
+    return solve(*(with_rank(x, s, rank, size) if b else x for x, s, b in zip(inputs, shapes, batched)))
+
+
 @solve.joint_derivative
 def _solve_rule(g: Any, input: Any, result: Any, needs: tuple[bool, ...]) -> Any:
     other = solve(transposed(input), g)
@@ -134,6 +153,12 @@ def cholesky(input: Array) -> Array:
     _check("linalg.cholesky", input)
     xp = backend_of(input).xp
     return _attempt(input, lambda: xp.linalg.cholesky(input), _indefinite, "linalg.cholesky")
+
+
+@cholesky.batching
+def _cholesky_batch(input: Any, input_shape: Any) -> Any:
+    _check_batch("linalg.cholesky", input_shape)
+    return cholesky(input)
 
 
 def _cholesky_rule(g: Any, result: Any) -> Any:
@@ -183,6 +208,12 @@ def svd(input: Array, full_matrices: bool) -> tuple[Array, Array, Array]:
 
 _NOT_FINITE = "The algorithm failed to converge because the input matrix contained non-finite values."
 svd.fill_grads = False
+
+
+@svd.batching
+def _svd_batch(input: Any, input_shape: Any, full_matrices: bool) -> Any:
+    _check_batch("linalg.svd", input_shape)
+    return svd(input, full_matrices=full_matrices)
 
 
 @svd.joint_derivative

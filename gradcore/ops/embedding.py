@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from .. import dtypes
 from ..backends import Array, backend_of
-from .arithmetic import div, eq
-from .core import array_op, one_backend
+from .arithmetic import add, div, eq
+from .core import array_of, array_op, one_backend
 from .masking import masked_fill
-from .scatter import check_index
-from .shape import unsqueeze
+from .scatter import check_index, index_fill_value
+from .shape import each_batched, reshape, unsqueeze
 
 
-@array_op(public=False, name="embedding_rows", grad_name="EmbeddingBackward0")
+@array_op(public=False, name="embedding_rows", grad_name="EmbeddingBackward0", linear=["weight"])
 def embedding(weight: Array, index: Array, padding_idx: int | None, scale_grad_by_freq: bool) -> Array:
     """`weight[index]` of a table (rows, width): (*index.shape, width)."""
     backend = one_backend("embedding", (weight, index), ("weight", "input"))
@@ -24,7 +25,7 @@ def embedding(weight: Array, index: Array, padding_idx: int | None, scale_grad_b
     return backend.take(weight, index, 0)
 
 
-@array_op(public=False, name="embedding_backward", grad_name="EmbeddingDenseBackward0")
+@array_op(public=False, name="embedding_backward", grad_name="EmbeddingDenseBackward0", linear=["grad"])
 def embedding_backward(grad: Array, index: Array, rows: int, padding_idx: int | None) -> Array:
     """Zeros (rows, width) with `grad` added at the rows `index`, in a fixed order; row `padding_idx` stays 0."""
     backend = backend_of(grad)
@@ -44,6 +45,57 @@ def frequency(index: Array, rows: int, dtype: Any) -> Array:
     counts = backend.full((rows,), 0, dtypes.int64.numpy)
     backend.index_add(counts, (flat,), backend.full(flat.shape, 1, dtypes.int64.numpy))
     return backend.take(counts, index, 0).astype(dtype)
+
+
+def _in_one_table(index: Any, shape: Any, batched: bool, rows: int, size: int) -> Any:
+    """The members' indices as ones into their tables, one behind the other: (size, *shape)."""
+    (index,) = each_batched((index,), (shape,), (batched,), size)
+    starts = backend_of(array_of(index)).xp.arange(size, dtype=dtypes.int64.numpy) * rows
+    return add(index, starts.reshape((size,) + (1,) * len(shape)))
+
+
+@embedding.batching
+def _embedding_batch(
+    inputs: Sequence[Any],
+    shapes: Sequence[Any],
+    batched: Sequence[bool],
+    size: int,
+    padding_idx: int | None,
+    scale_grad_by_freq: bool,
+) -> Any:
+    weight, index = inputs
+    if not batched[0]:  # one table for all
+        return embedding(weight, index, padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq)
+    if padding_idx is not None:
+        raise NotImplementedError("embedding(): tables in a batch cannot have a padding_idx yet")
+    rows, width = shapes[0]
+    index = _in_one_table(index, shapes[1], batched[1], rows, size)
+    table = reshape(weight, shape=(size * rows, width))
+    return embedding(table, index, padding_idx=None, scale_grad_by_freq=scale_grad_by_freq)
+
+
+@embedding_backward.batching
+def _embedding_backward_batch(
+    inputs: Sequence[Any],
+    shapes: Sequence[Any],
+    batched: Sequence[bool],
+    size: int,
+    rows: int,
+    padding_idx: int | None,
+) -> Any:
+    (grad,) = each_batched(inputs[:1], shapes[:1], batched[:1], size)
+    index = _in_one_table(inputs[1], shapes[1], batched[1], rows, size)
+    out = embedding_backward(grad, index, rows=size * rows, padding_idx=None)
+    out = reshape(out, shape=(size, rows, shapes[0][-1]))
+    if padding_idx is None:
+        return out
+    padding = backend_of(array_of(out)).full((1,), padding_idx, dtypes.int64.numpy)
+    return index_fill_value(out, padding, 0, dim=1)
+
+
+@frequency.batching
+def _frequency_batch(index: Any, index_shape: Any, rows: int, dtype: Any, size: int) -> Any:
+    return frequency(_in_one_table(index, index_shape, True, rows, size), rows=size * rows, dtype=dtype)
 
 
 def _rule(

@@ -9,10 +9,10 @@ from ..backends import Array, backend_of
 from .core import array_op
 from .dims import wrap_dim
 from .reductions import sum as sum_op
-from .shape import Shape, reshape, stack
+from .shape import Shape, reshape, stack, with_rank
 
 
-@array_op(public=False, grad_name="RepeatBackward0")
+@array_op(public=False, grad_name="RepeatBackward0", linear=["input"])
 def repeat(input: Array, repeats: Sequence[int]) -> Array:
     """`input` laid `repeats` times behind itself along each dimension; there may be new ones in front."""
     if len(repeats) < input.ndim:
@@ -38,10 +38,15 @@ def _repeat_rule(g: Any, input_shape: Any, repeats: Sequence[int]) -> Any:
     return reshape(sum_op(reshape(g, shape=pairs), dim=tuple(range(0, len(pairs), 2))), shape=input_shape)
 
 
+repeat.batching(
+    lambda input, input_shape, repeats, size: repeat(
+        with_rank(input, input_shape, max(len(repeats), len(input_shape)), size), repeats=(1, *repeats)
+    )
+)
 repeat.derivative(input=_repeat_rule)
 
 
-@array_op(varargs="dims")
+@array_op(varargs="dims", linear=["input"])
 def flip(input: Array, dims: Sequence[int]) -> Array:
     """`input` with the order of its elements along the dimensions `dims` reversed: a copy."""
     dims = (dims,) if isinstance(dims, int) else dims
@@ -52,12 +57,17 @@ def flip(input: Array, dims: Sequence[int]) -> Array:
     return backend_of(input).copy(input[tuple([slice(None, None, -1 if d in axes else 1) for d in range(input.ndim)])])
 
 
+flip.batching(
+    lambda input, input_shape, dims: flip(
+        input, dims=[wrap_dim(d, len(input_shape)) + 1 for d in ((dims,) if isinstance(dims, int) else dims)]
+    )
+)
 flip.derivative(input=lambda g, dims: flip(g, dims=dims))
 
 Ints = int | Sequence[int]
 
 
-@array_op
+@array_op(linear=["input"])
 def roll(input: Array, shifts: Ints, dims: Ints | None = None) -> Array:
     """`input` with its elements moved by `shifts` along `dims`, what is moved beyond the end coming in at the start.
 
@@ -82,6 +92,16 @@ def _moves(shifts: Ints, dims: Ints | None) -> tuple[tuple[int, ...], tuple[int,
     return moves, axes
 
 
+@roll.batching
+def _roll_batch(input: Any, input_shape: Any, shifts: Ints, dims: Ints | None, size: int) -> Any:
+    moves, axes = _moves(shifts, dims)
+    if not axes:
+        return reshape(roll(reshape(input, shape=(size, -1)), shifts=moves, dims=(1,)), shape=input.shape)
+    if not input_shape:
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
+    return roll(input, shifts=moves, dims=tuple([wrap_dim(d, len(input_shape)) + 1 for d in axes]))
+
+
 roll.derivative(input=lambda g, shifts, dims: roll(g, shifts=tuple([-n for n in _moves(shifts, dims)[0]]), dims=dims))
 
 
@@ -92,6 +112,7 @@ def unbind(input: Array, dim: int) -> tuple[Array, ...]:
     return tuple([input[(slice(None),) * axis + (i, Ellipsis)] for i in range(input.shape[axis])])
 
 
+unbind.batching(lambda input, input_shape, dim: unbind(input, dim=wrap_dim(dim, len(input_shape)) + 1))
 unbind.derivative(input=lambda gs, dim: stack(*gs, dim=dim))
 
 
@@ -110,6 +131,12 @@ def diagonal(input: Array, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Arr
     return result
 
 
+@diagonal.batching
+def _diagonal_batch(input: Any, input_shape: Any, offset: int, dim1: int, dim2: int) -> Any:
+    a, b = (wrap_dim(d, len(input_shape)) + 1 for d in (dim1, dim2))
+    return diagonal(input, offset=offset, dim1=a, dim2=b)
+
+
 diagonal.derivative(
     input=lambda g, input_shape, offset, dim1, dim2: diagonal_backward(
         g, shape=input_shape, offset=offset, dim1=dim1, dim2=dim2
@@ -117,12 +144,18 @@ diagonal.derivative(
 )
 
 
-@array_op(public=False)
+@array_op(public=False, linear=["grad"])
 def diagonal_backward(grad: Array, shape: Shape, offset: int, dim1: int, dim2: int) -> Array:
     """Zeros of `shape` with `grad` on a diagonal."""
     out = backend_of(grad).full(tuple(shape), 0, grad.dtype)
     diagonal.function(out, offset, dim1, dim2)[...] = grad
     return out
+
+
+@diagonal_backward.batching
+def _diagonal_backward_batch(grad: Any, shape: Shape, offset: int, dim1: int, dim2: int, size: int) -> Any:
+    a, b = (wrap_dim(d, len(shape)) + 1 for d in (dim1, dim2))
+    return diagonal_backward(grad, shape=(size, *shape), offset=offset, dim1=a, dim2=b)
 
 
 diagonal_backward.derivative(grad=lambda g, offset, dim1, dim2: diagonal(g, offset=offset, dim1=dim1, dim2=dim2))

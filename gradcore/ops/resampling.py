@@ -12,8 +12,8 @@ from .core import array_op
 Pads = Sequence[tuple[int, int]]
 
 
-@array_op(public=False, grad_name="ConstantPadNdBackward0")
-def constant_pad(input: Array, pads: Pads, value: float) -> Array:
+@array_op(public=False, grad_name="ConstantPadNdBackward0", linear=["input value"])
+def constant_pad(input: Array, value: Array | float, pads: Pads) -> Array:
     """`input` with `pads[d]` = (before, after) elements of `value` around dimension d; negative numbers take away."""
     shape = tuple([n + a + b for n, (a, b) in zip(input.shape, pads)])
     for d, (n, m) in enumerate(zip(input.shape, shape)):
@@ -29,10 +29,11 @@ def constant_pad(input: Array, pads: Pads, value: float) -> Array:
     return out
 
 
-constant_pad.derivative(input=lambda g, pads: constant_pad(g, pads=[(-a, -b) for a, b in pads], value=0))
+constant_pad.batching(lambda inputs, pads: constant_pad(*inputs, pads=[(0, 0), *pads]))
+constant_pad.derivative(input=lambda g, pads: constant_pad(g, 0, pads=[(-a, -b) for a, b in pads]))
 
 
-@array_op(public=False, grad_name="UpsampleBackward0")
+@array_op(public=False, grad_name="UpsampleBackward0", linear=["input"])
 def resample(input: Array, places: Array, weights: Array | None, dim: int) -> Array:
     """Along `dim` the sum over t of `weights[t] * input[places[t]]`, for arrays (terms, size of the result).
 
@@ -64,7 +65,7 @@ def _sum_of(terms: int) -> Any:
     return _programs[terms]
 
 
-@array_op(public=False)
+@array_op(public=False, linear=["grad"])
 def resample_backward(grad: Array, places: Array, weights: Array | None, dim: int, size: int) -> Array:
     """Along `dim`, of `size` in the result, `weights[t] * grad` added at `places[t]`, for all terms t."""
     backend = backend_of(grad)
@@ -87,4 +88,8 @@ resample.derivative(
         g, places, weights, dim=dim, size=input_shape[dim]
     )
 )
+for _op in (resample, resample_backward):
+    _op.batching(
+        lambda inputs, attrs, op: op(*inputs, **{**attrs, "dim": attrs["dim"] + 1})  # the terms are one for all
+    )
 resample_backward.derivative(grad=lambda g, places, weights, dim: resample(g, places, weights, dim=dim))

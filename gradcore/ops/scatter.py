@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 from .. import dtypes
 from ..backends import Array, backend_of, is_array
 from ..expr import trace
-from .arithmetic import div, eq, mul, where
+from .arithmetic import div, eq, mul, remainder, where
 from .core import array_op, one_backend
 from .dims import wrap_dim
 from .reductions import is_zero, nonzero_or_one
-from .shape import reshape
+from .reductions import sum as sum_op
+from .shape import each_batched, expand, reshape
 
 Shape = tuple[int, ...]
 
@@ -72,7 +75,7 @@ def _reached(x: Array, index: Array, every: int | None = None) -> Array:
     return lines(x)[tuple([slice(None) if d == every else slice(n) for d, n in enumerate(lines(index).shape)])]
 
 
-@array_op(apart=True)
+@array_op(apart=True, linear=["input"])
 def gather(input: Array, dim: int, index: Array, *, sparse_grad: bool = False) -> Array:
     """The elements of `input` that `index` names along `dim`: `out[i, j] = input[index[i, j], j]` for `dim` 0.
 
@@ -92,7 +95,7 @@ def gather(input: Array, dim: int, index: Array, *, sparse_grad: bool = False) -
     return backend.gather(_reached(input, index, axis), lines(index), axis).reshape(index.shape)
 
 
-@array_op(public=False)
+@array_op(public=False, linear=["src"])
 def scatter_add_zeros(src: Array, index: Array, shape: Shape, dim: int) -> Array:
     """Zeros of `shape` with `src`, which has the index's shape, added at the places that `index` names along `dim`."""
     backend = backend_of(src)
@@ -107,7 +110,7 @@ gather.derivative(input=lambda g, index, input_shape, dim: scatter_add_zeros(g, 
 scatter_add_zeros.derivative(src=lambda g, index, dim: gather(g, index, dim=dim))
 
 
-@array_op(public=False, name="scatter_src", grad_name="ScatterBackward0")
+@array_op(public=False, name="scatter_src", grad_name="ScatterBackward0", linear=["input src"])
 def scatter_src(input: Array, index: Array, src: Array | float, dim: int) -> Array:
     """A copy of `input` with `src`, a number or of the index's shape, at the places that `index` names along `dim`."""
     backend = one_backend("scatter", (input, index, src), ("input", "index", "src"))
@@ -125,7 +128,7 @@ scatter_src.derivative(
 )
 
 
-@array_op(inplace=True)
+@array_op(inplace=True, linear=["input src"])
 def scatter_add(input: Array, dim: int, index: Array, src: Array) -> Array:
     """`input` with `src` added at the places that `index` names along `dim`: `out[index[i, j], j] += src[i, j]` for 0.
 
@@ -238,7 +241,7 @@ def _check_slices(op: str, input: Array, dim: int, index: Array) -> int:
     return axis
 
 
-@array_op(apart=True)
+@array_op(apart=True, linear=["input"])
 def index_select(input: Array, dim: int, index: Array) -> Array:
     """The slices of `input` along `dim` that `index`, a vector of int64 or int32, names: a copy.
 
@@ -254,7 +257,7 @@ def index_select(input: Array, dim: int, index: Array) -> Array:
     return out if input.ndim else out.reshape(())
 
 
-@array_op(public=False)
+@array_op(public=False, linear=["source"])
 def index_add_zeros(source: Array, index: Array, shape: Shape, dim: int) -> Array:
     """Zeros of `shape` with the slices of `source` along `dim` added at the places `index`."""
     backend = backend_of(source)
@@ -288,7 +291,7 @@ def _check_source(op: str, input: Array, axis: int, index: Array, source: Array)
     backend_of(input).check_index(op, index, a[axis], axis, negative=False)
 
 
-@array_op(inplace=True)
+@array_op(inplace=True, linear=["input source"])
 def index_add(input: Array, dim: int, index: Array, source: Array, *, alpha: float = 1) -> Array:
     """`input` with `alpha` times the slices of `source` along `dim` added at the places `index`, in a fixed order.
 
@@ -321,7 +324,7 @@ def _times(g: Any, alpha: float) -> Any:
     return g if alpha == 1 else mul(g, alpha)
 
 
-@array_op(inplace=True)
+@array_op(inplace=True, linear=["input source"])
 def index_copy(input: Array, dim: int, index: Array, source: Array) -> Array:
     """`input` with the slices of `source` along `dim` at the places `index`. Shapes and errors are `index_add`'s."""
     backend = one_backend("index_copy", (input, index, source), ("input", "index", "source"))
@@ -333,20 +336,126 @@ def index_copy(input: Array, dim: int, index: Array, source: Array) -> Array:
 
 
 index_copy.derivative(
-    input=lambda g, index, dim: index_fill_value(g, index, dim=dim, value=0),
+    input=lambda g, index, dim: index_fill_value(g, index, 0, dim=dim),
     source=lambda g, index, source_shape, dim: reshape(index_select(g, index, dim=dim), shape=source_shape),
 )
 
 
-@array_op(public=False, name="index_fill_value", grad_name="IndexFillBackward0")
-def index_fill_value(input: Array, index: Array, dim: int, value: float) -> Array:
+@array_op(public=False, name="index_fill_value", grad_name="IndexFillBackward0", linear=["input value"])
+def index_fill_value(input: Array, index: Array, value: Array | float, dim: int) -> Array:
     """`input` with one number in all elements of the slices along `dim` that `index` names."""
-    backend = one_backend("index_fill", (input, index), ("input", "index"))
+    backend = one_backend("index_fill", (input, index, value), ("input", "index", "value"))
     axis = _check_slices("index_fill", input, dim, index)
+    if is_array(value) and value.ndim:
+        raise RuntimeError(
+            f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s)."
+        )
     backend.check_index("index_fill", index, lines(input).shape[axis], axis)
     out = backend.copy(input)
     lines(out)[(slice(None),) * axis + (lines(index),)] = value
     return out
 
 
-index_fill_value.derivative(input=lambda g, index, dim: index_fill_value(g, index, dim=dim, value=0))
+index_fill_value.derivative(
+    input=lambda g, index, dim: index_fill_value(g, index, 0, dim=dim),
+    value=lambda g, index, dim: sum_op(index_select(g, index, dim=dim)),
+)
+
+
+# ---------------------------------------------------------------- batches
+def members(inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int) -> list[Any]:
+    """The inputs with the batch in front and at least one more dimension; numbers and what is None as they are."""
+    out = []
+    for x, shape, b in zip(inputs, shapes, batched):
+        if shape is not None:
+            (x,) = each_batched((x,), (shape,), (b,), size)
+            x = x if shape else reshape(x, shape=(size, 1))
+        out.append(x)
+    return out
+
+
+def _along_the_next(op: Any) -> None:
+    """Give an op of tensors of one rank its batch rule: the same, along the dimension after."""
+
+    @op.batching
+    def rule(
+        inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int, attrs: dict[str, Any]
+    ) -> Any:
+        target = attrs.get("shape", shapes[0])
+        given = {**attrs, "dim": wrap_dim(attrs["dim"], len(target)) + 1}
+        if "shape" in attrs:
+            given["shape"] = (size, *(target or (1,)))
+        out = op(*members(inputs, shapes, batched, size), **given)
+        return out if (shapes[1] if op is gather else target) else reshape(out, shape=(size,))
+
+
+for _op in (gather, scatter_add_zeros, scatter_src, scatter_add, scatter_reduce):
+    _along_the_next(_op)
+
+
+def _slices_along_the_next(op: Any, each: Callable[..., Any]) -> None:
+    """Give an op of slices its batch rule: the same along the dimension after, if all members share the index.
+
+    Else `each(inputs, index, dim, attrs)` does it, with an index for each element.
+    """
+
+    @op.batching
+    def rule(
+        inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int, attrs: dict[str, Any]
+    ) -> Any:
+        target = tuple(attrs.get("shape", shapes[0]))
+        axis = wrap_dim(attrs["dim"], len(target))
+        parts = members(inputs, shapes, batched, size)
+        given = {**attrs, "dim": axis + 1}
+        if "shape" in attrs:
+            given["shape"] = (size, *(target or (1,)))
+        if not batched[1]:
+            parts[1] = inputs[1]
+            out = op(*parts, **given)
+        else:
+            sizes = target or (1,)
+            named = (*sizes[:axis], prod(shapes[1]), *sizes[axis + 1 :])
+            row = (size, *(1,) * axis, prod(shapes[1]), *(1,) * (len(sizes) - axis - 1))
+            out = each(parts, expand(reshape(inputs[1], shape=row), size=(size, *named)), given)
+        return out if target else reshape(out, shape=(size,))
+
+
+def _copied(parts: Any, index: Any, given: Any) -> Any:
+    return scatter_src(parts[0], index, reshape(parts[2], shape=index.shape), dim=given["dim"])
+
+
+_slices_along_the_next(index_select, lambda parts, index, given: gather(parts[0], index, dim=given["dim"]))
+_slices_along_the_next(
+    index_add_zeros,
+    lambda parts, index, given: scatter_add_zeros(
+        reshape(parts[0], shape=index.shape), index, shape=given["shape"], dim=given["dim"]
+    ),
+)
+_slices_along_the_next(
+    index_add,
+    lambda parts, index, given: scatter_add(
+        parts[0], index, _times(reshape(parts[2], shape=index.shape), given["alpha"]), dim=given["dim"]
+    ),
+)
+_slices_along_the_next(index_copy, _copied)
+
+
+@index_fill_value.batching
+def _index_fill_batch(
+    inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int, dim: int
+) -> Any:
+    axis = wrap_dim(dim, len(shapes[0]))
+    (input,) = members(inputs[:1], shapes[:1], batched[:1], size)
+    index, value = inputs[1:]
+    if not batched[1] and not batched[2]:
+        out = index_fill_value(input, index, value, dim=axis + 1)
+    else:
+        sizes = tuple(input.shape)
+        row = (size if batched[1] else 1, *(1,) * axis, -1, *(1,) * (len(sizes) - axis - 2))
+        index = reshape(remainder(index, sizes[axis + 1]), shape=row)
+        named = (*sizes[: axis + 1], index.shape[axis + 1], *sizes[axis + 2 :])
+        index = expand(index, size=named)
+        if shapes[2] is not None:
+            value = expand(reshape(value, shape=(-1, *(1,) * (len(named) - 1))), size=named)
+        out = scatter_src(input, index, value, dim=axis + 1)
+    return out if shapes[0] else reshape(out, shape=(size,))

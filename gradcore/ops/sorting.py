@@ -9,6 +9,7 @@ from ..backends import Array, backend_of
 from .core import array_op
 from .dims import wrap_dim
 from .scatter import scatter_add_zeros
+from .shape import reshape
 
 
 @array_op(public=False, name="sort_dim", grad_name="SortBackward0")
@@ -25,6 +26,19 @@ def _back(gs: Any, result1: Any, input_shape: Any, dim: int) -> Any:
     return scatter_add_zeros(gs[0], result1, shape=input_shape, dim=dim)
 
 
+def _along_the_next(op: Any) -> None:
+    """Give an op its batch rule: the same, along the dimension after."""
+
+    @op.batching
+    def rule(input: Any, input_shape: Any, dim: int, attrs: dict[str, Any], size: int) -> Any:
+        given = {**attrs, "dim": wrap_dim(dim, len(input_shape)) + 1}
+        if input_shape:
+            return op(input, **given)
+        results = op(reshape(input, shape=(size, 1)), **{**given, "k": 1} if "k" in given else given)
+        return tuple([reshape(r, shape=(size,)) for r in results])
+
+
+_along_the_next(sort)
 sort.derivative(input=_back)
 
 
@@ -40,6 +54,7 @@ def topk(input: Array, k: int, dim: int, largest: bool) -> tuple[Array, Array]:
     return backend.topk(input, k, axis, largest)
 
 
+_along_the_next(topk)
 topk.derivative(input=_back)
 
 

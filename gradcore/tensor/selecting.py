@@ -79,18 +79,14 @@ def scatter_(
 
 
 @function
-def index_fill(input: Tensor, dim: int, index: Tensor, value: float) -> Tensor:
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | float) -> Tensor:
     """`input` with one number in all elements of the slices along `dim` that `index`, a vector, names."""
-    return apply(scattering.index_fill_value, (input, index), {"dim": dim, "value": _number(value)})
+    return apply(scattering.index_fill_value, (input, index, value), {"dim": dim})
 
 
-def index_fill_(self: Tensor, dim: int, index: Tensor, value: float) -> Tensor:
+def index_fill_(self: Tensor, dim: int, index: Tensor, value: Tensor | float) -> Tensor:
     """`index_fill` in place: the tensor is changed and returned."""
-    return apply_inplace(scattering.index_fill_value, (self, index), {"dim": dim, "value": _number(value)})
-
-
-def _number(value: Any) -> Any:
-    return getattr(value, "item", lambda: value)()
+    return apply_inplace(scattering.index_fill_value, (self, index, value), {"dim": dim})
 
 
 METHODS.update({"scatter_": scatter_, "index_fill_": index_fill_})
