@@ -58,6 +58,7 @@ from .tensor import default_generator as default_generator
 from .tensor.custom import elementwise as elementwise
 from .tensor.custom import reduction as reduction
 from .tensor.functions import max_result, median_result, min_result
+from .tensor.selecting import sort_result, topk_result
 
 __version__: str
 bool: dtype
@@ -507,6 +508,72 @@ def bitwise_not(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 def relu(input: Tensor) -> Tensor:
     """`max(input, 0)`; NaN stays NaN, the derivative at 0 is 0."""
 
+def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
+
+def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The product of two matrices (n, k) and (k, m): (n, m)."""
+
+def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The products of a batch of matrices (b, n, k) and (b, k, m): (b, n, m)."""
+
+def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The inner product of two vectors of equal length."""
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`input @ weight.T + bias` for input (..., in), weight (out, in) and bias (out,): (..., out)."""
+
+def sum(
+    input: Tensor,
+    dim: _int | Sequence[_int] | None = None,
+    keepdim: _bool = False,
+    *,
+    dtype: dtype | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """The sum over `dim` (an int, several, or None for all); integers and bools are summed as int64."""
+
+def mean(
+    input: Tensor,
+    dim: _int | Sequence[_int] | None = None,
+    keepdim: _bool = False,
+    *,
+    dtype: dtype | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """The mean over `dim`."""
+
+def amax(
+    input: Tensor, dim: _int | Sequence[_int] | None = (), keepdim: _bool = False, *, out: Tensor | None = None
+) -> Tensor:
+    """The largest element over `dim`; equal ones share the gradient."""
+
+def amin(
+    input: Tensor, dim: _int | Sequence[_int] | None = (), keepdim: _bool = False, *, out: Tensor | None = None
+) -> Tensor:
+    """The smallest element over `dim`; equal ones share the gradient."""
+
+def argmax(input: Tensor, dim: _int | None = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
+    """The position of the first largest element, along `dim` or (None) in the flattened tensor."""
+
+def argmin(input: Tensor, dim: _int | None = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
+    """The position of the first smallest element, along `dim` or (None) in the flattened tensor."""
+
+def any(
+    input: Tensor, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False, *, out: Tensor | None = None
+) -> Tensor:
+    """Whether any element is nonzero."""
+
+def all(
+    input: Tensor, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False, *, out: Tensor | None = None
+) -> Tensor:
+    """Whether every element is nonzero."""
+
+def logsumexp(
+    input: Tensor, dim: _int | Sequence[_int] | None, keepdim: _bool = False, *, out: Tensor | None = None
+) -> Tensor:
+    """`log(sum(exp(input)))` over `dim` (an int or several), with the maximum subtracted first; of integers a float."""
+
 def exp(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The exponential."""
 
@@ -564,71 +631,61 @@ def sigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 def erf(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The error function `2 / sqrt(pi) * integral from 0 to input of exp(-t**2)`."""
 
-def sum(
+def masked_fill(input: Tensor, mask: Tensor, value: Tensor | _float) -> Tensor:
+    """`input` with `value`, a number or a tensor without dimensions, where `mask`, bool and broadcast, is True."""
+
+def tril(input: Tensor, diagonal: _int = 0, *, out: Tensor | None = None) -> Tensor:
+    """The elements of the matrices in the last two dimensions on and below a diagonal, 0 elsewhere; `diagonal` counts
+    from the main one to the right."""
+
+def triu(input: Tensor, diagonal: _int = 0, *, out: Tensor | None = None) -> Tensor:
+    """The elements of the matrices in the last two dimensions on and above a diagonal, 0 elsewhere; `diagonal` counts
+    from the main one to the right."""
+
+@overload
+def flip(input: Tensor, dims: Sequence[_int]) -> Tensor:
+    """`input` with the order of its elements along the dimensions `dims` reversed: a copy."""
+
+@overload
+def flip(input: Tensor, *dims: _int) -> Tensor:
+    """`input` with the order of its elements along the dimensions `dims` reversed: a copy."""
+
+def roll(input: Tensor, shifts: _int | Sequence[_int], dims: _int | Sequence[_int] | None = None) -> Tensor:
+    """`input` with its elements moved by `shifts` along `dims`, what is moved beyond the end coming in at the start."""
+
+def diagonal(input: Tensor, offset: _int = 0, dim1: _int = 0, dim2: _int = 1) -> Tensor:
+    """The diagonal of the matrices in dimensions `dim1` and `dim2`, as the last dimension: a view."""
+
+def gather(input: Tensor, dim: _int, index: Tensor, *, sparse_grad: _bool = False, out: Tensor | None = None) -> Tensor:
+    """The elements of `input` that `index` names along `dim`: `out[i, j] = input[index[i, j], j]` for `dim` 0."""
+
+def scatter_add(input: Tensor, dim: _int, index: Tensor, src: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """`input` with `src` added at the places that `index` names along `dim`: `out[index[i, j], j] += src[i, j]` for
+    0."""
+
+def scatter_reduce(
     input: Tensor,
-    dim: _int | Sequence[_int] | None = None,
-    keepdim: _bool = False,
+    dim: _int,
+    index: Tensor,
+    src: Tensor,
+    reduce: str,
     *,
-    dtype: dtype | None = None,
+    include_self: _bool = True,
     out: Tensor | None = None,
 ) -> Tensor:
-    """The sum over `dim` (an int, several, or None for all); integers and bools are summed as int64."""
+    """`input` with what `src` puts on each place that `index` names along `dim` reduced: sum, prod, mean, amax or
+    amin."""
 
-def mean(
-    input: Tensor,
-    dim: _int | Sequence[_int] | None = None,
-    keepdim: _bool = False,
-    *,
-    dtype: dtype | None = None,
-    out: Tensor | None = None,
+def index_select(input: Tensor, dim: _int, index: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The slices of `input` along `dim` that `index`, a vector of int64 or int32, names: a copy."""
+
+def index_add(
+    input: Tensor, dim: _int, index: Tensor, source: Tensor, *, alpha: _float = 1, out: Tensor | None = None
 ) -> Tensor:
-    """The mean over `dim`."""
+    """`input` with `alpha` times the slices of `source` along `dim` added at the places `index`, in a fixed order."""
 
-def amax(
-    input: Tensor, dim: _int | Sequence[_int] | None = (), keepdim: _bool = False, *, out: Tensor | None = None
-) -> Tensor:
-    """The largest element over `dim`; equal ones share the gradient."""
-
-def amin(
-    input: Tensor, dim: _int | Sequence[_int] | None = (), keepdim: _bool = False, *, out: Tensor | None = None
-) -> Tensor:
-    """The smallest element over `dim`; equal ones share the gradient."""
-
-def argmax(input: Tensor, dim: _int | None = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
-    """The position of the first largest element, along `dim` or (None) in the flattened tensor."""
-
-def argmin(input: Tensor, dim: _int | None = None, keepdim: _bool = False, *, out: Tensor | None = None) -> Tensor:
-    """The position of the first smallest element, along `dim` or (None) in the flattened tensor."""
-
-def any(
-    input: Tensor, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False, *, out: Tensor | None = None
-) -> Tensor:
-    """Whether any element is nonzero."""
-
-def all(
-    input: Tensor, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False, *, out: Tensor | None = None
-) -> Tensor:
-    """Whether every element is nonzero."""
-
-def logsumexp(
-    input: Tensor, dim: _int | Sequence[_int] | None, keepdim: _bool = False, *, out: Tensor | None = None
-) -> Tensor:
-    """`log(sum(exp(input)))` over `dim` (an int or several), with the maximum subtracted first; of integers a float."""
-
-def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
-
-def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The product of two matrices (n, k) and (k, m): (n, m)."""
-
-def bmm(input: Tensor, mat2: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The products of a batch of matrices (b, n, k) and (b, k, m): (b, n, m)."""
-
-def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """The inner product of two vectors of equal length."""
-
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`input @ weight.T + bias` for input (..., in), weight (out, in) and bias (out,): (..., out)."""
+def index_copy(input: Tensor, dim: _int, index: Tensor, source: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """`input` with the slices of `source` along `dim` at the places `index`. Shapes and errors are `index_add`'s."""
 
 def cumsum(input: Tensor, dim: _int, *, dtype: dtype | None = None, out: Tensor | None = None) -> Tensor:
     """The sums of the elements up to each one along `dim`; integers and bools are summed as int64."""
@@ -868,3 +925,107 @@ def median(input: Tensor, dim: _int, keepdim: _bool = False) -> median_result:
 
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: _int = 0) -> Tensor:
     """How often each of 0, 1, ... occurs in a vector of non-negative integers; with `weights`, the sum of those."""
+
+def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: _bool = False) -> Tensor:
+    """`input` with `values`, which broadcast, written (or, with `accumulate`, added) to `input[indices]`."""
+
+def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
+    """The sum of products that an equation describes: `"bij,bjk->bik"` multiplies batches of matrices."""
+
+def atleast_1d(*tensors: Tensor | Sequence[Tensor]) -> Any:
+    """The tensors, those without dimensions as vectors of one element; a tuple unless it is one tensor."""
+
+def atleast_2d(*tensors: Tensor | Sequence[Tensor]) -> Any:
+    """The tensors, vectors as matrices of one row; a tuple unless it is one tensor."""
+
+def atleast_3d(*tensors: Tensor | Sequence[Tensor]) -> Any:
+    """The tensors, matrices (n, m) as (n, m, 1); a tuple unless it is one tensor."""
+
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
+    """The tensors, vectors as matrices of one row, joined along the first dimension."""
+
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
+    """The tensors joined along the second dimension; vectors along their only one."""
+
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
+    """The tensors, vectors (n) as (1, n, 1) and matrices (n, m) as (n, m, 1), joined along the third dimension."""
+
+def column_stack(tensors: Sequence[Tensor]) -> Tensor:
+    """The tensors, vectors as columns, joined along the second dimension."""
+
+def row_stack(tensors: Sequence[Tensor]) -> Tensor:
+    """The tensors, vectors as matrices of one row, joined along the first dimension."""
+
+def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
+    """The coordinates of a grid: of vectors of sizes n, m, ... one (n, m, ...) view for each of them."""
+
+def unbind(input: Tensor, dim: _int = 0) -> tuple[Tensor, ...]:
+    """The slices of `input` along `dim`, without that dimension: views."""
+
+def diag(input: Tensor, diagonal: _int = 0) -> Tensor:
+    """Of a vector the matrix with it on a diagonal, of a matrix its diagonal: a copy."""
+
+def pixel_shuffle(input: Tensor, upscale_factor: _int) -> Tensor:
+    """(..., c * r * r, h, w) to (..., c, h * r, w * r), r being `upscale_factor` (Shi et al., CVPR 2016)."""
+
+def pixel_unshuffle(input: Tensor, downscale_factor: _int) -> Tensor:
+    """(..., c, h * r, w * r) to (..., c * r * r, h, w), r being `downscale_factor`: what undoes `pixel_shuffle`."""
+
+def scatter(
+    input: Tensor,
+    dim: _int,
+    index: Tensor,
+    src: Tensor | _float | None = None,
+    *,
+    value: _float | None = None,
+    reduce: str | None = None,
+) -> Tensor:
+    """`input` with `src` at the places that `index` names along `dim`: `out[index[i, j], j] = src[i, j]` for `dim`
+    0."""
+
+def index_fill(input: Tensor, dim: _int, index: Tensor, value: Tensor | _float) -> Tensor:
+    """`input` with one number in all elements of the slices along `dim` that `index`, a vector, names."""
+
+def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """The elements of `input` where the bool `mask` is True, as a vector; the two are broadcast to one shape."""
+
+def nonzero(input: Tensor, *, as_tuple: _bool = False) -> Tensor | tuple[Tensor, ...]:
+    """The positions of the elements that are not 0: int64 of shape (their number, input.ndim), in their order."""
+
+def argwhere(input: Tensor) -> Tensor:
+    """The positions of the elements that are not 0, as `nonzero` gives them."""
+
+def sort(input: Tensor, dim: _int = -1, descending: _bool = False, *, stable: _bool = True) -> sort_result:
+    """`(values, indices)`: the elements along `dim` in order, and where (int64) each came from."""
+
+def argsort(input: Tensor, dim: _int = -1, descending: _bool = False, *, stable: _bool = True) -> Tensor:
+    """Where (int64) each element of the sorted tensor came from: the indices of `sort`."""
+
+def msort(input: Tensor) -> Tensor:
+    """`input` sorted along its first dimension."""
+
+def topk(input: Tensor, k: _int, dim: _int = -1, largest: _bool = True, sorted: _bool = True) -> topk_result:
+    """`(values, indices)`: the `k` largest (or smallest) elements along `dim` in order, and their positions (int64)."""
+
+def unique(
+    input: Tensor,
+    sorted: _bool = True,
+    return_inverse: _bool = False,
+    return_counts: _bool = False,
+    dim: _int | None = None,
+) -> Any:
+    """The different elements of `input`, or slices along `dim`, in ascending order, also without `sorted`."""
+
+def tile(input: Tensor, dims: Sequence[_int]) -> Tensor:
+    """`input` laid `dims` times behind itself along its last dimensions."""
+
+def repeat_interleave(
+    input: Tensor, repeats: Tensor | _int | None = None, dim: _int | None = None, *, output_size: _int | None = None
+) -> Tensor:
+    """Each slice of `input` along `dim` (None: each element, as a vector) `repeats` times, one behind the other."""
+
+def fliplr(input: Tensor) -> Tensor:
+    """`input`, of at least two dimensions, with its columns in reverse order: a copy."""
+
+def flipud(input: Tensor) -> Tensor:
+    """`input` with its rows in reverse order: a copy."""

@@ -142,6 +142,8 @@ def given(op: str, d: Any) -> dtype | None:
 
 def check_fits(value: bool | int | float, d: dtype) -> None:
     """RuntimeError unless a number can be an element of type `d`."""
+    if isinstance(value, complex):
+        raise RuntimeError(f"value cannot be converted to type {d.name} without overflow: {value}")
     if d.category == 1:
         limits = iinfo(d)
         if not limits.min <= value <= limits.max:

@@ -35,6 +35,7 @@ TYPES = {
     "Array": "Tensor",
     "Device": "device",
     "DeviceLike": "device | str | _int",
+    "Ints": "_int | Sequence[_int]",
     "Dims": "_int | Sequence[_int] | None",
     "Scalar": "Tensor",
     "Shape": "Sequence[_int]",
@@ -46,7 +47,8 @@ TYPES = {
         name: name
         for name in (
             *("Any", "Generator", "None", "Self", "Sequence", "Tensor", "device", "dict", "dtype", "max_result"),
-            *("median_result", "memory_format", "min_result", "np.ndarray", "object", "str", "tuple"),
+            *("median_result", "memory_format", "min_result", "np.ndarray", "object", "sort_result", "str"),
+            *("topk_result", "tuple"),
         )
     },
 }
@@ -113,6 +115,7 @@ from ..dtypes import dtype
 from ..formats import memory_format
 from .functions import max_result, median_result, min_result
 from .random import Generator
+from .selecting import sort_result, topk_result
 from .tensor import Tensor
 
 class TensorMethods(Variable):
@@ -243,6 +246,7 @@ def package() -> str:
     imports.setdefault(".tensor.functions", []).append(
         "from .tensor.functions import max_result, median_result, min_result\n"
     )
+    imports.setdefault(".tensor.selecting", []).append("from .tensor.selecting import sort_result, topk_result\n")
     functions = {name: f for name, f in {**CREATION, **FUNCTIONS}.items() if name in public}
     variables = ["__version__: str\n"]
     for name in sorted(public - set(functions)):

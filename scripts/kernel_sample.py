@@ -232,6 +232,11 @@ def _indexing(cuda: CudaBackend, make: Inputs) -> Results:
         target = make.whole((20, 5), 0, 9, dtype)
         cuda.index_add(target, index, make.whole((200, 5), 0, 2, dtype))
         yield f"index_add, {dtype}", target
+    often = make.whole((200,), 0, 2)
+    for combine in ("sum", "prod", "max", "min", "last"):
+        target = make.whole((20,), 0, 2, "float32")
+        cuda.scatter(target, often, make.whole((200,), 0, 2, "float32"), 0, combine)
+        yield f"scatter, {combine}", target
     bad = make.whole((3,), 50, 60)
     cuda.errors.check("index", bad, 20, 0)
     try:

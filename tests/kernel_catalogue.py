@@ -84,6 +84,10 @@ class _Library:
         return Array(shape, array.dtype)
 
     @staticmethod
+    def arange(n: int, dtype: Any) -> Array:
+        return Array((n,), dtype)
+
+    @staticmethod
     def argsort(array: Array, kind: str) -> Array:
         return Array(array.shape, np.int64)
 
@@ -342,9 +346,12 @@ def _random(device: CudaBackend, dtype: np.dtype) -> None:
 
 
 def _indexing(device: CudaBackend, dtype: np.dtype) -> None:
-    x, index = Array((64, 32), dtype), Array((100,), np.int64)
+    index = Array((100,), np.int64)
     device.errors.check("index", index, 64, 0)
-    device.index_add(x, index, Array((100, 32), dtype))
+    for width in (32, 33):
+        device.index_add(Array((64, width), dtype), index, Array((100, width), dtype))
+    for combine in ("prod", "max", "min", "last"):
+        device.scatter(Array((64,), dtype), index, Array((100,), dtype), 0, combine)
 
 
 def _made_by(*makers: Callable[..., None]) -> Callable[[str], list[Source]]:

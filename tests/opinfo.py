@@ -34,6 +34,8 @@ _ADAPTED: dict[str, Callable[..., Any]] = {
     "normal.in_place": lambda self, *args, **kwargs: self.clone().normal_(*args, **kwargs),
     "uniform": lambda self, *args, **kwargs: self.clone().uniform_(*args, **kwargs),
     "zero_": lambda self: self.clone().zero_(),
+    "nn.functional.embedding": lambda weight, index, **options: gc.nn.functional.embedding(index, weight, **options),
+    "einsum": lambda tensors, equation: gc.einsum(equation, tensors),
 }
 
 

@@ -322,6 +322,73 @@ def _others() -> list[Sample]:
           for k in ({}, {"reduction": "none"}, {"reduction": "sum", "zero_infinity": True})],
         _S("ctc_loss", lambda m, x: m.nn.functional.ctc_loss(
             x.log_softmax(2), index(m, [1, 2, 2, 1]), index(m, [6, 5]), index(m, [1, 3]), blank=3), (6, 2, 4)),
+        # selecting
+        _S("gather", lambda m, x: x.gather(1, index(m, [[0, 0, 3], [1, 2, 1]])), (3, 4)),
+        _S("gather", lambda m, x: m.gather(x, 0, index(m, [2, 2, 0, 1, 2])), (3,)),
+        _S("gather", lambda m, x: m.gather(x, -1, index(m, 0)), ()),
+        _S("scatter", lambda m, x, y: m.scatter(x, 1, index(m, [[0, 2], [1, 3]]), y), (3, 4), (2, 2)),
+        _S("scatter", lambda m, x: x.scatter(0, index(m, [[1, 0, 2, 1]]), 1.5), (3, 4)),
+        _S("scatter", lambda m, x: x.clone().scatter_(-1, index(m, [[1], [0]]), -1.0) * x, (3, 4)),
+        _S("scatter_add", lambda m, x, y: m.scatter_add(x, 0, index(m, [[0, 0, 2], [0, 1, 2]]), y), (3, 4), (2, 3)),
+        *[_S("scatter_reduce", lambda m, x, y, r=r, k=k: m.scatter_reduce(
+            x, 1, index(m, [[0, 0, 2], [0, 1, 1]]), y, r, include_self=k), (3, 4), (2, 3), low=0.5)
+          for r in ("sum", "prod", "mean", "amax", "amin") for k in (True, False)],
+        _S("index_select", lambda m, x: x.index_select(1, index(m, [3, 0, 0])) ** 2, (3, 4)),
+        _S("index_select", lambda m, x: m.index_select(x, 0, index(m, 0)), ()),
+        _S("index_add", lambda m, x, y: m.index_add(x, 0, index(m, [2, 0, 2]), y, alpha=3), (3, 4), (3, 4)),
+        _S("index_add", lambda m, x, y: x.clone().index_add_(1, index(m, [1, 1]), y) * x, (3, 4), (3, 2)),
+        _S("index_copy", lambda m, x, y: m.index_copy(x, 1, index(m, [3, 1]), y) * x, (3, 4), (3, 2)),
+        _S("index_fill", lambda m, x: m.index_fill(x, 0, index(m, [2, 0]), 2.5) * x, (3, 4)),
+        _S("index_fill", lambda m, x, y: x.index_fill(1, index(m, [1]), y), (3, 4), ()),
+        _S("index_put", lambda m, x, y: m.index_put(x, (index(m, [2, 0]),), y) * x, (3, 4), (2, 4)),
+        _S("index_put", lambda m, x, y: x.index_put((index(m, [2, 2]), index(m, [1, 1])), y, accumulate=True), (3, 4), (2,)),
+        _S("masked_fill", lambda m, x: x.masked_fill(index(m, [True, False, False, True]), 0.5) * x, (3, 4)),
+        _S("masked_fill", lambda m, x, y: m.masked_fill(x, index(m, [[True], [False], [True]]), y), (4,), ()),
+        _S("masked_select", lambda m, x: x.masked_select(index(m, [True, False, False, True])) ** 2, (3, 4)),
+        _S("tril", lambda m, x: x.tril() ** 2, (3, 4)),
+        _S("triu", lambda m, x: m.triu(x, -1) ** 2, (2, 3, 4)),
+        *[_S("sort", lambda m, x, k=k: m.sort(x, **k)[0], (3, 5)) for k in ({}, {"dim": 0}, {"descending": True})],
+        _S("argsort", lambda m, x: m.argsort(x, 0, descending=True), (3, 5), differentiable=False),
+        _S("topk", lambda m, x: x.topk(2)[0], (3, 5)),
+        _S("topk", lambda m, x: m.topk(x, 2, 0, largest=False)[0], (9, 3)),
+        _S("topk", lambda m, x: m.topk(x, 2)[1], (2, 30), differentiable=False),
+        # other orders
+        _S("repeat", lambda m, x: x.repeat(2, 1, 3) ** 2, (2, 3)),
+        _S("repeat_interleave", lambda m, x: x.repeat_interleave(2, 1) ** 2, (2, 3)),
+        _S("repeat_interleave", lambda m, x: m.repeat_interleave(x, index(m, [2, 0, 1]), 1), (2, 3)),
+        _S("flip", lambda m, x: x.flip(0, -1) ** 2, (2, 3)),
+        _S("roll", lambda m, x: m.roll(x, (1, -2), (0, 1)) ** 2, (2, 3)),
+        _S("roll", lambda m, x: x.roll(4), (2, 3)),
+        _S("unbind", lambda m, x: x.unbind(1)[2] * x.unbind(1)[0], (2, 3)),
+        _S("diagonal", lambda m, x: x.diagonal(1, -1, 0) ** 2, (3, 2, 4)),
+        _S("diag", lambda m, x: m.diag(x, -1) * 2, (3,)),
+        _S("vstack", lambda m, x, y: m.vstack((x, y)), (3,), (2, 3)),
+        _S("meshgrid", lambda m, x, y: m.meshgrid(x, y, indexing="xy")[0] * y[:, None], (3,), (2,)),
+        *[_S("unsqueeze_", lambda m, x, name=name, a=a: getattr(x * 2, name)(*a) ** 2, (2, 1, 3))
+          for name, a in (("unsqueeze_", (1,)), ("squeeze_", ()), ("transpose_", (0, 2)))],
+        _S("t_", lambda m, x: _transposed_base(x), (2, 3)),
+        # linear algebra
+        *[_S("einsum", lambda m, *xs, text=text: m.einsum(text, *xs), *shapes) for text, shapes in (
+            ("ij,jk->ik", [(2, 3), (3, 4)]), ("bij,bkj->bik", [(2, 3, 4), (2, 2, 4)]), ("ii->i", [(3, 3)]),
+            ("i,j", [(2,), (3,)]), ("...ij,j", [(2, 3, 4), (4,)]), ("abc,cd,bd->a", [(2, 3, 4), (4, 2), (3, 2)]),
+            ("ij,ij->j", [(1, 3), (2, 3)]), ("ij->", [(2, 3)]))],
+        _S("inv", lambda m, x: m.linalg.inv(x + 4 * _eye(m, x, 3)), (2, 3, 3)),
+        _S("solve", lambda m, x, y: m.linalg.solve(x + 4 * _eye(m, x, 3), y), (2, 3, 3), (3, 2)),
+        _S("cholesky", lambda m, x: m.linalg.cholesky(x @ x.transpose(-1, -2) + _eye(m, x, 3)), (2, 3, 3)),
+        *[_S("svd", lambda m, x, i=i: m.linalg.svd(x, full_matrices=False)[i] ** 2, s)
+          for i, s in ((0, (4, 3)), (1, (2, 3, 3)), (2, (3, 4)))],
+        # embedding, padding, resampling
+        _S("embedding", lambda m, w: m.nn.functional.embedding(index(m, [[1, 0], [1, 3]]), w) ** 2, (4, 3)),
+        _S("embedding", lambda m, w: m.nn.functional.embedding(index(m, [1, 0, 1]), w, padding_idx=2), (4, 3)),
+        *[_S("pad", lambda m, x, p=p, k=k: m.nn.functional.pad(x, p, **k) ** 2, (2, 3, 4)) for p, k in (
+            ((1, 2), {}), ((1, -1, 0, 2), {"value": 1.5}), ((2, 1), {"mode": "reflect"}), ((2, 1, 1, 1), {"mode": "replicate"}),
+            ((1, 2, 0, 1), {"mode": "circular"}))],
+        *[_S("interpolate", lambda m, x, k=k: m.nn.functional.interpolate(x, **k), (1, 2, 3, 4)) for k in (
+            {"scale_factor": 2}, {"size": (5, 3), "mode": "nearest-exact"}, {"size": (2, 7), "mode": "bilinear"},
+            {"scale_factor": 1.5, "mode": "bilinear", "align_corners": True}, {"size": (4, 6), "mode": "bicubic"},
+            {"size": (2, 3), "mode": "area"}, {"scale_factor": (1.7, 0.6), "mode": "bicubic", "align_corners": True})],
+        _S("pixel_shuffle", lambda m, x: m.nn.functional.pixel_shuffle(x, 2) ** 2, (2, 4, 2, 3)),
+        _S("pixel_unshuffle", lambda m, x: m.nn.functional.pixel_unshuffle(x, 2) ** 2, (1, 4, 6)),
         # conversions
         _S("to", lambda m, x: x.double() * 2, (3,)),
         _S("to", lambda m, x: x.to(m.float64).sum(), (3,)),
@@ -332,6 +399,20 @@ def _assigned(x: Any, key: Any, value: Any) -> Any:
     out = x.clone()
     out[key] = value
     return out * x
+
+
+def _eye(m: Any, x: Any, n: int) -> Any:
+    return m.eye(n, dtype=x.dtype, device=x.device)
+
+
+def _transposed_base(x: Any) -> Any:
+    """A base that is transposed between the making of a view and a change of it."""
+    base = x * 1
+    row = base[0]
+    base.t_()
+    row.mul_(base[:, 1].clone())
+    base.unsqueeze_(0)[0, 1] *= 2
+    return (base * base).sum(0) + row.sum()
 
 
 def _iop(x: Any, y: Any) -> Any:

@@ -81,7 +81,7 @@ MESSAGES = [
     (lambda x: x + "a", TypeError, r"add\(\): argument 'other' \(position 2\) must be Tensor or Number, not str"),
     (lambda x: gc.relu([1]), TypeError, r"relu\(\): argument 'input' \(position 1\) must be Tensor"),
     (lambda x: gc.cat([x, None]), TypeError,
-     r"cat\(\): argument 'tensors' \(position 2\) must be Tensor, not NoneType"),
+     r"expected Tensor as element 1 in argument 0, but got NoneType"),
     (lambda x: x.item(), RuntimeError, r"a Tensor with 6 elements cannot be converted to Scalar"),
     (lambda x: bool(x), RuntimeError, r"Boolean value of Tensor with more than one value is ambiguous"),
     (lambda x: x.long().add_(0.5), RuntimeError,

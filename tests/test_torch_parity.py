@@ -40,6 +40,7 @@ LOOSE: dict[str, float] = {
     "nn.functional.layer_norm": 2.0,  # of rows of one element, where PyTorch's gradient is what rounding left of 0
     "nn.functional.conv3d": 4,  # sums of 64 large products that nearly cancel
     "nn.functional.scaled_dot_product_attention": 8,  # the exponentials of large scores
+    "linalg.svd": 4,  # differences of singular values divide its gradient
 }
 
 # Operators and (part of) the description of a sample, or of an error, that differ; each with the reason.
@@ -47,7 +48,19 @@ DEVIATIONS: dict[str, dict[str, str]] = {
     "clamp_min": {"int64[3], (2)": "a number is taken, as PyTorch takes it: the database is mistaken"},
     "nn.functional.scaled_dot_product_attention": {"dropout_p=0.5": "other random numbers"},
     "nn.functional.multi_head_attention_forward": {"False, 0.5, ": "other random numbers"},
+    "gather": {
+        "out=float64": "out= may be of a wider dtype, as that of other functions",
+        "out=int64[1]": "an out= of another size gets memory of its own, which overlaps nothing",
+    },
+    "cat": {"out=float32[0]": "an out= of another size gets memory of its own, which overlaps nothing"},
 }
+
+
+# Where PyTorch's samples tell what of the results is determined.
+UP_TO_SIGN = {"linalg.svd"}
+
+# Of several results the one that is open where elements are equal, unless a stable order is asked for.
+OPEN = {"sort": 1, "argsort": 0, "topk": 1}
 
 
 def deviates(name: str, text: str) -> bool:
@@ -69,7 +82,13 @@ def check(name: str, dtype: str) -> None:
             continue
         try:
             factor = LOOSE.get(name, 1.0)
-            compare(call.ours.output, call.theirs.output, factor, "value", values=name not in RANDOM)
+            a, b = call.ours.output, call.theirs.output
+            if name in OPEN and not differentiable and not sample.kwargs.get("stable"):
+                compare(a, b, factor, "value", values=False)
+                a, b = (x[0] if OPEN[name] else 0 for x in (a, b))
+            if name in UP_TO_SIGN:
+                a, b = (sample.output_process_fn_grad(x) for x in (a, b))
+            compare(a, b, factor, "value", values=name not in RANDOM)
             if differentiable and not isinstance(call.theirs.output, Raised) and name not in RANDOM:
                 a, b = outcome(call.ours.differentiated), outcome(call.theirs.differentiated)
                 if isinstance(a, Raised) or isinstance(b, Raised):

@@ -19,6 +19,7 @@ from .tape import (
     needs_at,
     node_of,
     passes_tangents,
+    path_to,
     record,
     recorded,
     scalars_moved,
@@ -114,6 +115,11 @@ def check_target(t: Variable) -> None:
             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
             "Please clone() the tensor before performing the operation."
         )
+    check_changeable(t)
+
+
+def check_changeable(t: Variable) -> None:
+    """RuntimeError if `t` may not become something else in place, because gradients would be lost."""
     if t.is_inference() and not mode.inference:
         raise RuntimeError(CHANGED_OUTSIDE)
     if mode.enabled:
@@ -245,6 +251,29 @@ def _concerned(inputs: Sequence[Any]) -> bool:
     return any(isinstance(t, Variable) and tangent_of(t) is not None for t in inputs)
 
 
+def apply_view_inplace(op: Op, target: Variable, attrs: Attrs, inverse: tuple[Op, Attrs]) -> Any:
+    """Put the view of `target` that `op` makes, and `inverse` leads back from, in its place; `target` is returned."""
+    check_changeable(target)
+    before = mode.enabled
+    mode.enabled = before or target._node is not None  # what is recorded of it has to fit its shape
+    try:
+        view = apply(op, (target,), attrs)
+    finally:
+        mode.enabled = before
+    tell_changing(target)
+    if target._base is None:
+        target._undone = ((*inverse, 0), *target._undone)
+    else:
+        target._chain = (*target._chain, (op, attrs, 0))
+    target._array, target._spec = view._array, None
+    if view._node is not None:
+        target.set_history(view._node, view._index)
+    bump(target.counter())
+    target._seen = target.counter()[1]
+    tell(op, (target,), attrs, (target,))
+    return target
+
+
 def apply_out(op: Op, inputs: Sequence[Any], attrs: Attrs, out: Any) -> Any:
     """Run `op` and put its result into the tensor `out`, which is returned."""
     if op.exact_out and isinstance(out, Variable) and out._array.dtype != inputs[0]._array.dtype:
@@ -253,11 +282,14 @@ def apply_out(op: Op, inputs: Sequence[Any], attrs: Attrs, out: Any) -> Any:
             f"{op.name}(): Expected the dtype for input and out to match, but got {given} for input's dtype and "
             f"{wanted} for out's dtype."
         )
-    return write_out(op.name, inputs, out, lambda: apply(op, inputs, attrs))
+    return write_out(op.name, inputs, out, lambda: apply(op, inputs, attrs), op.apart)
 
 
-def write_out(op: str, inputs: Sequence[Any], out: Any, compute: Callable[[], Any]) -> Any:
-    """Put what `compute` makes of `inputs` into the tensor `out`, of another size if need be, which is returned."""
+def write_out(op: str, inputs: Sequence[Any], out: Any, compute: Callable[[], Any], apart: bool = False) -> Any:
+    """Put what `compute` makes of `inputs` into the tensor `out`, of another size if need be, which is returned.
+
+    With `apart` it may not share memory with an input.
+    """
     if not isinstance(out, Variable):
         raise TypeError(f"{op}(): argument 'out' must be Tensor, not {type(out).__name__}")
     if mode.enabled and any(isinstance(t, Variable) and wants_grad(t) for t in (*inputs, out)):
@@ -270,8 +302,14 @@ def write_out(op: str, inputs: Sequence[Any], out: Any, compute: Callable[[], An
             f"Trying to use forward AD with {op}_out that does not support it because it is an out= function"
         )
     check_target(out)
-    result = compute()._array
     backend = backend_of(out._array)
+    for t in inputs if apart else ():
+        if t is out or (backend_of(t._array) is backend and backend.xp.may_share_memory(t._array, out._array)):
+            raise RuntimeError(
+                "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
+                "memory location. Please clone() the tensor before performing the operation."
+            )
+    result = compute()._array
     if backend_of(result) is not backend:
         raise RuntimeError(
             f"{op}(): Expected out tensor to be on {backend_of(result).device}, but it is on {backend.device}; move it "
@@ -302,7 +340,7 @@ def rebase(target: Variable, node: Node, index: int = 0) -> None:
         return
     needs = (base._requires_grad, True)
     plan = copy_slices.plan(needs, None)
-    fresh = record(plan, (base, None), (False, False), (base._array, None), (base._array,), {"chain": target._chain})
+    fresh = record(plan, (base, None), (False, False), (base._array, None), (base._array,), {"chain": path_to(target)})
     fresh.edges = (edge_of(base) if base._requires_grad else None, node)
     fresh.indices = (base._index, index) if base._index or index else None
     base.set_history(fresh, 0)

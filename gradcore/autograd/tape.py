@@ -124,6 +124,12 @@ def node_of(t: Variable) -> Node | None:
     return t._node
 
 
+def path_to(view: Variable) -> tuple[tuple[Op, Attrs, int], ...]:
+    """The ops that lead from the base of a view, as it is now, to the view."""
+    undone = view._base._undone  # type: ignore[union-attr]
+    return (*undone[: len(undone) - view._made_after], *view._chain) if undone else view._chain
+
+
 def refresh_view(t: Variable, base: Variable) -> None:
     """Give a view the history it has after in-place changes of its base."""
     seen = base.counter()[1]
@@ -132,7 +138,7 @@ def refresh_view(t: Variable, base: Variable) -> None:
         before = mode.enabled, mode.inference
         mode.enabled, mode.inference = True, False
         try:
-            for op, attrs, result in t._chain:
+            for op, attrs, result in path_to(t):
                 fresh = apply(op, (fresh,), attrs)
                 if isinstance(fresh, tuple):
                     fresh = fresh[result]
@@ -358,6 +364,8 @@ def _mark_views(op: Op, source: Any, array: Array, tensors: Sequence[Any], attrs
         t._base = base
         t._chain = (*source._chain, (op, attrs, i))
         t._seen = t._counter[1]
+        if base._undone:
+            t._made_after = len(base._undone) if source is base else source._made_after
         if len(tensors) > 1 or source._one_of_several:
             t._one_of_several = True
 

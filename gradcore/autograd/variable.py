@@ -122,6 +122,10 @@ class Variable:
     _grad: Any = None
     _chain: tuple[tuple[Any, Attrs, int], ...] = ()
     _seen: int = 0
+    # A base whose own shape or strides were changed in place: the ops that undo that, the latest change first; and of a
+    # view, how many of these changes its base had seen when the view was made.
+    _undone: tuple[tuple[Any, Attrs, int], ...] = ()
+    _made_after: int = 0
     # A view whose base cannot learn of changes made through it: why, as the error says when one is tried.
     _severed: str | None = None
     # One of the views that one operation made, or a view of one: not to be changed in place where that is recorded.

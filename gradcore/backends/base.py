@@ -99,6 +99,13 @@ class Reduction:
 
 
 IDENTITY = trace(lambda x: x)
+
+
+class BadIndex(IndexError, RuntimeError):
+    """An index is out of range. (Of functions where PyTorch raises RuntimeError scripts may expect that.)"""
+
+
+_INT64 = np.dtype(np.int64)
 _SUM = Reduction(IDENTITY, "sum")
 _MEAN = Reduction(IDENTITY, "sum", trace(lambda acc, count: acc / count))
 _VARIANCE = Reduction(trace(lambda x, mean: (x - mean) * (x - mean)), "sum", trace(lambda acc, count: acc / count))
@@ -451,12 +458,58 @@ class Backend(Memory):
 
     # -- indexing
     @abstractmethod
-    def check_index(self, op: str, index: Array, size: int, dim: int) -> None:
-        """Raise IndexError (at the latest when the device next synchronises) unless -size <= index < size."""
+    def check_index(self, op: str, index: Array, size: int, dim: int, negative: bool = True) -> None:
+        """Raise BadIndex (at the latest when the device next synchronises) unless -size <= index < size.
+
+        Unless `negative`, indices below 0 are out of bounds, too.
+        """
 
     @abstractmethod
     def index_add(self, target: Array, key: Any, values: Array) -> None:
         """`target[key] += values`, adding once for every time an element is named."""
+
+    def take(self, x: Array, index: Array, axis: int) -> Array:
+        """The slices of `x` along `axis` that `index`, of any shape, names: its dimensions take the place of `axis`."""
+        return self.xp.take(x, index, axis)
+
+    def gather(self, x: Array, index: Array, axis: int) -> Array:
+        """`x` at the places that `index` names along `axis`; otherwise both have one shape."""
+        return self.xp.take_along_axis(x, index, axis)
+
+    @abstractmethod
+    def scatter(self, target: Array, index: Array, values: Array, axis: int, combine: str) -> None:
+        """Combine `values` with the places of `target` that `index`, of the same shape, names along `axis`.
+
+        `combine` is `"sum"`, `"prod"`, `"max"` or `"min"`, the latter two propagating NaN, or `"last"`: of several
+        values for one place the last takes it.
+        """
+
+    def _along(self, target: Array, index: Array, axis: int) -> tuple[Array, ...]:
+        """The key of the places of `target` that `index` names along `axis`."""
+        grid = [self.xp.arange(n).reshape((n,) + (1,) * (index.ndim - d - 1)) for d, n in enumerate(index.shape)]
+        grid[axis] = index
+        return tuple(grid)
+
+    # -- order
+    def sort(self, x: Array, axis: int, descending: bool) -> tuple[Array, Array]:
+        """The elements along `axis` in order, equal ones as they were, NaN as the largest; and their places (int64)."""
+        keys = self._sortable(x)
+        # What is last in the reversed order comes first, and of equal elements the first does.
+        backwards = tuple([slice(None, None, -1 if descending and d == axis else 1) for d in range(x.ndim)])
+        index = self.xp.argsort(keys[backwards], axis, kind="stable")[backwards].astype(_INT64, copy=False)
+        if descending:
+            index = x.shape[axis] - 1 - index
+        return self.gather(x, index, axis), index
+
+    def topk(self, x: Array, k: int, axis: int, largest: bool) -> tuple[Array, Array]:
+        """The first `k` of `sort`'s results."""
+        part = (slice(None),) * axis + (slice(k),)
+        values, index = self.sort(x, axis, largest)
+        return self.xp.ascontiguousarray(values[part]), self.xp.ascontiguousarray(index[part])
+
+    def _sortable(self, x: Array) -> Array:
+        """`x` as a dtype that the library sorts: 16-bit floats as float32, which is exact."""
+        return x.astype(np.float32) if x.dtype.itemsize == 2 and x.dtype.kind in "fV" else x
 
     # -- random numbers: the same seed and offset give the same numbers
     @abstractmethod

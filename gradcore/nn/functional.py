@@ -13,7 +13,7 @@ from ..ops import activations, linalg
 from ..tensor.functions import FUNCTIONS
 from ..tensor.random import default_generator
 from ..tensor.tensor import Tensor
-from .activations import (
+from .functions.activations import (
     celu,
     celu_,
     elu,
@@ -44,9 +44,9 @@ from .activations import (
     tanh,
 )
 from .functions.convolution import *  # noqa: F403
-from .functions.normalization import *  # noqa: F403
-from .functions.pooling import *  # noqa: F403
-from .losses import (
+from .functions.embedding import embedding as embedding
+from .functions.embedding import one_hot as one_hot
+from .functions.losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     check_reduction,
@@ -66,7 +66,14 @@ from .losses import (
     smooth_l1_loss,
     triplet_margin_loss,
 )
+from .functions.normalization import *  # noqa: F403
+from .functions.pooling import *  # noqa: F403
+from .functions.resampling import interpolate as interpolate
+from .functions.resampling import pad as pad
+from .functions.resampling import upsample as upsample
 
+pixel_shuffle = FUNCTIONS["pixel_shuffle"]
+pixel_unshuffle = FUNCTIONS["pixel_unshuffle"]
 layer_norm = FUNCTIONS["layer_norm"]
 rms_norm = FUNCTIONS["rms_norm"]
 

@@ -79,6 +79,8 @@ class Op:
     methods: tuple[str, ...] = ()
     varargs: str | None = None
     public = True
+    # Whether `out` may not share memory with an input.
+    apart = False
     # The definition in plain ops, which higher derivatives are taken of. An op that has one gives its first result
     # alone; the others are what its kernel keeps for the backward pass.
     composite: Callable[..., Any] | None = None
@@ -240,9 +242,10 @@ def _sequence(op: str, name: str, value: Any) -> tuple[Any, ...]:
 class ArrayOp(Op):
     """An op whose forward is a function on arrays and whose derivative is a table of rules.
 
-    The parameters annotated `Array`, `Array | None` or (one, the first) `Sequence[Array]` are the tensor inputs; the
-    others are attributes. `rules` maps an input's name to a function that returns its gradient; `rules["*"]` is one
-    function that returns all of them, for gradients computed together. What a rule needs it names in its parameters:
+    The parameters annotated `Array`, `Array | None`, `Array | float` or (one, the first) `Sequence[Array]` are the
+    tensor inputs, which calls pass by position, in this order; the others are attributes, passed by name. `rules` maps
+    an input's name to a function that returns its gradient; `rules["*"]` is one function that returns all of them, for
+    gradients computed together. What a rule needs it names in its parameters:
 
     `g` (the gradient; `gs`, a tuple, for ops with several results), an input, `result` (`result1`, ... for further
     ones), an attribute, `NAME_shape`, `NAME_dtype` and `NAME_device` of an input, `needs` (which gradients are
@@ -252,8 +255,9 @@ class ArrayOp(Op):
     def __init__(self, function: Callable[..., Any], name: str | None = None, grad_name: GradName | None = None):
         super().__init__(function, name, grad_name)
         annotated = {n: str(p.annotation) for n, p in self.signature.parameters.items()}
-        self.inputs = tuple(n for n, a in annotated.items() if a in ("Array", "Array | None", "Sequence[Array]"))
+        self.inputs = tuple(n for n, a in annotated.items() if a in _INPUTS)
         self.variadic = bool(self.inputs) and annotated[self.inputs[0]] == "Sequence[Array]"
+        self.leading = self.parameters[: len(self.inputs)] == self.inputs
         self.rules: dict[str, Callable[..., Any]] = {}
         # Groups of inputs, in each of which the op is linear while the others are fixed.
         self.linear: tuple[tuple[str, ...], ...] = ()
@@ -294,13 +298,20 @@ class ArrayOp(Op):
 
     def run(self, inputs: Sequence[Any], attrs: Attrs) -> Any:
         try:
-            return self.function(list(inputs), **attrs) if self.variadic else self.function(*inputs, **attrs)
+            if self.leading:
+                return self.function(list(inputs), **attrs) if self.variadic else self.function(*inputs, **attrs)
+            return self.function(**dict(zip(self.inputs, inputs)), **attrs)
         except AttributeError:
             for position, value in enumerate(inputs):
-                if not is_array(value) and (value is not None or self.variadic):
-                    name = self.inputs[0 if self.variadic else position]
+                if self.variadic and not is_array(value):
                     raise TypeError(
-                        f"{self.name}(): argument '{name}' (position {position + 1}) must be Tensor, not "
+                        f"expected Tensor as element {position} in argument 0, but got {type(value).__name__}"
+                    ) from None
+                if not is_array(value) and value is not None:
+                    name = self.inputs[position]
+                    place = self.parameters.index(name)
+                    raise TypeError(
+                        f"{self.name}(): argument '{name}' (position {place + 1}) must be Tensor, not "
                         f"{type(value).__name__}"
                     ) from None
             raise
@@ -350,6 +361,7 @@ class ArrayOp(Op):
         return Plan(self, kept, outputs, scope["backward"], scope["describe"] if "meta" in result else None)
 
 
+_INPUTS = frozenset(("Array", "Array | None", "Array | float", "Sequence[Array]"))
 _FIELDS = {"shape": "{0}.shape", "dtype": "{0}.dtype", "device": "backend_of({0}).device"}
 
 
@@ -363,8 +375,13 @@ def array_op(
     varargs: str | None = None,
     public: bool = True,
     linear: Sequence[str] = (),
+    inplace: bool = False,
+    apart: bool = False,
 ) -> Any:
-    """Declare an `ArrayOp` (a decorator). `method`: also a method of Tensor; `public`: also a function of gradcore.
+    """Declare an `ArrayOp` (a decorator).
+
+    `method`: also a method of Tensor, and with `inplace` one that ends in `_`; `public`: also a function of gradcore;
+    `apart`: `out` may not share memory with an input.
 
     `linear` tells, for forward mode, in which inputs the op is linear while the others are fixed: `["input", "other"]`
     in each, `["input value"]` in both at once. (Views are, in their first input.)
@@ -372,8 +389,8 @@ def array_op(
 
     def declare(f: Callable[..., Any]) -> ArrayOp:
         op = ArrayOp(f, name, grad_name)
-        op.view, op.varargs, op.public = view, varargs, public
-        op.methods = (op.name,) if method and public else ()
+        op.view, op.varargs, op.public, op.apart = view, varargs, public, apart
+        op.methods = (op.name, *((f"{op.name}_",) if inplace else ())) if method and public else ()
         op.linear = tuple(tuple(group.split()) for group in linear)
         return register(op)
 

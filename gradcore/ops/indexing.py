@@ -289,3 +289,28 @@ def _put_input(g: Any, key: Key) -> Any:
 
 
 index_put.derivative(input=_put_input, value=pick)
+
+
+@array_op(public=False, grad_name="IndexPutBackward0", linear=["input value"])
+def index_put_add(input: Array, value: Array, key: Key) -> Array:
+    """A copy of `input` with `value` added at `key`, once for every time an element is named."""
+    out = backend_of(input).copy(input)
+    backend_of(input).index_add(out, key, value)
+    return out
+
+
+@index_put_add.batching
+def _index_put_add_batch(
+    inputs: Sequence[Any],
+    shapes: Sequence[Any],
+    key: Key,
+    batched: Sequence[bool],
+    batched_key: Sequence[bool],
+    size: int,
+) -> Any:
+    (out,) = each_batched(inputs[:1], shapes[:1], batched[:1], size)
+    found = layout(key, batched_key, len(shapes[0]), size, True)
+    return index_put_add(out, _as_written(inputs[1], shapes[1], batched[1], found, out, size), key=found.key)
+
+
+index_put_add.derivative(input=lambda g: g, value=pick)

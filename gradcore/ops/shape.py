@@ -28,12 +28,12 @@ def infer_shape(op: str, shape: Shape, size: int) -> tuple[int, ...]:
             raise RuntimeError(f"{op}(): {text}")
         return shape
     known = prod(n for n in shape if n != -1)
-    if known == 0:
+    if known == 0 and size == 0:
         raise RuntimeError(
             f"cannot reshape tensor of {size} elements into shape {list(shape)} because the unspecified dimension "
             "size -1 can be any value and is ambiguous"
         )
-    if size % known:
+    if known == 0 or size % known:
         raise RuntimeError(f"{op}(): {text}")
     return tuple(size // known if n == -1 else n for n in shape)
 
@@ -264,7 +264,7 @@ clone.batching(lambda input: clone(input))
 clone.derivative(input=lambda g: g)
 
 
-@array_op(method=False, linear=["tensors"])
+@array_op(method=False, linear=["tensors"], apart=True)
 def cat(tensors: Sequence[Array], dim: int = 0) -> Array:
     """The tensors joined along an existing dimension; one-dimensional empty ones are skipped."""
     if not tensors:

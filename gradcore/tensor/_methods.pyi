@@ -14,6 +14,7 @@ from ..dtypes import dtype
 from ..formats import memory_format
 from .functions import max_result, median_result, min_result
 from .random import Generator
+from .selecting import sort_result, topk_result
 from .tensor import Tensor
 
 class TensorMethods(Variable):
@@ -140,6 +141,37 @@ class TensorMethods(Variable):
         """Bitwise complement of integers, logical not of bools."""
     def relu(self) -> Tensor:
         """`max(input, 0)`; NaN stays NaN, the derivative at 0 is 0."""
+    def matmul(self, other: Tensor) -> Tensor:
+        """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
+    def mm(self, mat2: Tensor) -> Tensor:
+        """The product of two matrices (n, k) and (k, m): (n, m)."""
+    def bmm(self, mat2: Tensor) -> Tensor:
+        """The products of a batch of matrices (b, n, k) and (b, k, m): (b, n, m)."""
+    def dot(self, tensor: Tensor) -> Tensor:
+        """The inner product of two vectors of equal length."""
+    def sum(
+        self, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False, *, dtype: dtype | None = None
+    ) -> Tensor:
+        """The sum over `dim` (an int, several, or None for all); integers and bools are summed as int64."""
+    def mean(
+        self, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False, *, dtype: dtype | None = None
+    ) -> Tensor:
+        """The mean over `dim`."""
+    def amax(self, dim: _int | Sequence[_int] | None = (), keepdim: _bool = False) -> Tensor:
+        """The largest element over `dim`; equal ones share the gradient."""
+    def amin(self, dim: _int | Sequence[_int] | None = (), keepdim: _bool = False) -> Tensor:
+        """The smallest element over `dim`; equal ones share the gradient."""
+    def argmax(self, dim: _int | None = None, keepdim: _bool = False) -> Tensor:
+        """The position of the first largest element, along `dim` or (None) in the flattened tensor."""
+    def argmin(self, dim: _int | None = None, keepdim: _bool = False) -> Tensor:
+        """The position of the first smallest element, along `dim` or (None) in the flattened tensor."""
+    def any(self, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False) -> Tensor:
+        """Whether any element is nonzero."""
+    def all(self, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False) -> Tensor:
+        """Whether every element is nonzero."""
+    def logsumexp(self, dim: _int | Sequence[_int] | None, keepdim: _bool = False) -> Tensor:
+        """`log(sum(exp(input)))` over `dim` (an int or several), with the maximum subtracted first; of integers a
+        float."""
     def exp(self) -> Tensor:
         """The exponential."""
     def expm1(self) -> Tensor:
@@ -178,37 +210,43 @@ class TensorMethods(Variable):
         """The logistic function `1 / (1 + exp(-input))`."""
     def erf(self) -> Tensor:
         """The error function `2 / sqrt(pi) * integral from 0 to input of exp(-t**2)`."""
-    def sum(
-        self, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False, *, dtype: dtype | None = None
+    def masked_fill(self, mask: Tensor, value: Tensor | _float) -> Tensor:
+        """`input` with `value`, a number or a tensor without dimensions, where `mask`, bool and broadcast, is True."""
+    def tril(self, diagonal: _int = 0) -> Tensor:
+        """The elements of the matrices in the last two dimensions on and below a diagonal, 0 elsewhere; `diagonal`
+        counts from the main one to the right."""
+    def triu(self, diagonal: _int = 0) -> Tensor:
+        """The elements of the matrices in the last two dimensions on and above a diagonal, 0 elsewhere; `diagonal`
+        counts from the main one to the right."""
+    @overload
+    def flip(self, dims: Sequence[_int]) -> Tensor:
+        """`input` with the order of its elements along the dimensions `dims` reversed: a copy."""
+    @overload
+    def flip(self, *dims: _int) -> Tensor:
+        """`input` with the order of its elements along the dimensions `dims` reversed: a copy."""
+    def roll(self, shifts: _int | Sequence[_int], dims: _int | Sequence[_int] | None = None) -> Tensor:
+        """`input` with its elements moved by `shifts` along `dims`, what is moved beyond the end coming in at the
+        start."""
+    def diagonal(self, offset: _int = 0, dim1: _int = 0, dim2: _int = 1) -> Tensor:
+        """The diagonal of the matrices in dimensions `dim1` and `dim2`, as the last dimension: a view."""
+    def gather(self, dim: _int, index: Tensor, *, sparse_grad: _bool = False) -> Tensor:
+        """The elements of `input` that `index` names along `dim`: `out[i, j] = input[index[i, j], j]` for `dim` 0."""
+    def scatter_add(self, dim: _int, index: Tensor, src: Tensor) -> Tensor:
+        """`input` with `src` added at the places that `index` names along `dim`: `out[index[i, j], j] += src[i, j]` for
+        0."""
+    def scatter_reduce(
+        self, dim: _int, index: Tensor, src: Tensor, reduce: str, *, include_self: _bool = True
     ) -> Tensor:
-        """The sum over `dim` (an int, several, or None for all); integers and bools are summed as int64."""
-    def mean(
-        self, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False, *, dtype: dtype | None = None
-    ) -> Tensor:
-        """The mean over `dim`."""
-    def amax(self, dim: _int | Sequence[_int] | None = (), keepdim: _bool = False) -> Tensor:
-        """The largest element over `dim`; equal ones share the gradient."""
-    def amin(self, dim: _int | Sequence[_int] | None = (), keepdim: _bool = False) -> Tensor:
-        """The smallest element over `dim`; equal ones share the gradient."""
-    def argmax(self, dim: _int | None = None, keepdim: _bool = False) -> Tensor:
-        """The position of the first largest element, along `dim` or (None) in the flattened tensor."""
-    def argmin(self, dim: _int | None = None, keepdim: _bool = False) -> Tensor:
-        """The position of the first smallest element, along `dim` or (None) in the flattened tensor."""
-    def any(self, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False) -> Tensor:
-        """Whether any element is nonzero."""
-    def all(self, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False) -> Tensor:
-        """Whether every element is nonzero."""
-    def logsumexp(self, dim: _int | Sequence[_int] | None, keepdim: _bool = False) -> Tensor:
-        """`log(sum(exp(input)))` over `dim` (an int or several), with the maximum subtracted first; of integers a
-        float."""
-    def matmul(self, other: Tensor) -> Tensor:
-        """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
-    def mm(self, mat2: Tensor) -> Tensor:
-        """The product of two matrices (n, k) and (k, m): (n, m)."""
-    def bmm(self, mat2: Tensor) -> Tensor:
-        """The products of a batch of matrices (b, n, k) and (b, k, m): (b, n, m)."""
-    def dot(self, tensor: Tensor) -> Tensor:
-        """The inner product of two vectors of equal length."""
+        """`input` with what `src` puts on each place that `index` names along `dim` reduced: sum, prod, mean, amax or
+        amin."""
+    def index_select(self, dim: _int, index: Tensor) -> Tensor:
+        """The slices of `input` along `dim` that `index`, a vector of int64 or int32, names: a copy."""
+    def index_add(self, dim: _int, index: Tensor, source: Tensor, *, alpha: _float = 1) -> Tensor:
+        """`input` with `alpha` times the slices of `source` along `dim` added at the places `index`, in a fixed
+        order."""
+    def index_copy(self, dim: _int, index: Tensor, source: Tensor) -> Tensor:
+        """`input` with the slices of `source` along `dim` at the places `index`. Shapes and errors are
+        `index_add`'s."""
     def cumsum(self, dim: _int, *, dtype: dtype | None = None) -> Tensor:
         """The sums of the elements up to each one along `dim`; integers and bools are summed as int64."""
     def add_(self, other: Tensor | _float, *, alpha: _float = 1) -> Self:
@@ -321,6 +359,22 @@ class TensorMethods(Variable):
         """`sigmoid` in place: the tensor is changed and returned."""
     def erf_(self) -> Self:
         """`erf` in place: the tensor is changed and returned."""
+    def masked_fill_(self, mask: Tensor, value: Tensor | _float) -> Self:
+        """`masked_fill` in place: the tensor is changed and returned."""
+    def tril_(self, diagonal: _int = 0) -> Self:
+        """`tril` in place: the tensor is changed and returned."""
+    def triu_(self, diagonal: _int = 0) -> Self:
+        """`triu` in place: the tensor is changed and returned."""
+    def scatter_add_(self, dim: _int, index: Tensor, src: Tensor) -> Self:
+        """`scatter_add` in place: the tensor is changed and returned."""
+    def scatter_reduce_(
+        self, dim: _int, index: Tensor, src: Tensor, reduce: str, *, include_self: _bool = True
+    ) -> Self:
+        """`scatter_reduce` in place: the tensor is changed and returned."""
+    def index_add_(self, dim: _int, index: Tensor, source: Tensor, *, alpha: _float = 1) -> Self:
+        """`index_add` in place: the tensor is changed and returned."""
+    def index_copy_(self, dim: _int, index: Tensor, source: Tensor) -> Self:
+        """`index_copy` in place: the tensor is changed and returned."""
     def multiply(self, other: Tensor | _float) -> Tensor:
         """`input * other`, elementwise with broadcasting and type promotion."""
     def subtract(self, other: Tensor | _float, *, alpha: _float = 1) -> Tensor:
@@ -427,6 +481,8 @@ class TensorMethods(Variable):
         """Whether both have the same shape and elements."""
     def addmm(self, mat1: Tensor, mat2: Tensor, *, beta: _float = 1, alpha: _float = 1) -> Tensor:
         """`beta * input + alpha * (mat1 @ mat2)`."""
+    def addmm_(self, mat1: Tensor, mat2: Tensor, *, beta: _float = 1, alpha: _float = 1) -> Self:
+        """`addmm` in place: the tensor is changed and returned."""
     def outer(self, vec2: Tensor) -> Tensor:
         """The products of all pairs of elements of two vectors: (n, m)."""
     def ger(self, vec2: Tensor) -> Tensor:
@@ -521,6 +577,83 @@ class TensorMethods(Variable):
         `dim`."""
     def bincount(self, weights: Tensor | None = None, minlength: _int = 0) -> Tensor:
         """How often each of 0, 1, ... occurs in a vector of non-negative integers; with `weights`, the sum of those."""
+    def index_put(self, indices: Sequence[Tensor], values: Tensor, accumulate: _bool = False) -> Tensor:
+        """`input` with `values`, which broadcast, written (or, with `accumulate`, added) to `input[indices]`."""
+    def index_put_(self, indices: Sequence[Tensor], values: Tensor, accumulate: _bool = False) -> Self:
+        """`index_put` in place: the tensor is changed and returned."""
+    def unbind(self, dim: _int = 0) -> tuple[Tensor, ...]:
+        """The slices of `input` along `dim`, without that dimension: views."""
+    def diag(self, diagonal: _int = 0) -> Tensor:
+        """Of a vector the matrix with it on a diagonal, of a matrix its diagonal: a copy."""
+    def transpose_(self, dim0: _int, dim1: _int) -> Self:
+        """Swap two dimensions of the tensor itself."""
+    def t_(self) -> Self:
+        """Transpose the tensor itself, of at most two dimensions."""
+    def squeeze_(self, dim: _int | Sequence[_int] | None = None) -> Self:
+        """Drop dimensions of size 1 (those among `dim`, if given) of the tensor itself."""
+    def unsqueeze_(self, dim: _int) -> Self:
+        """Insert a dimension of size 1 into the tensor itself."""
+    def swapaxes_(self, dim0: _int, dim1: _int) -> Self:
+        """Swap two dimensions of the tensor itself."""
+    def swapdims_(self, dim0: _int, dim1: _int) -> Self:
+        """Swap two dimensions of the tensor itself."""
+    def scatter(
+        self,
+        dim: _int,
+        index: Tensor,
+        src: Tensor | _float | None = None,
+        *,
+        value: _float | None = None,
+        reduce: str | None = None,
+    ) -> Tensor:
+        """`input` with `src` at the places that `index` names along `dim`: `out[index[i, j], j] = src[i, j]` for `dim`
+        0."""
+    def index_fill(self, dim: _int, index: Tensor, value: Tensor | _float) -> Tensor:
+        """`input` with one number in all elements of the slices along `dim` that `index`, a vector, names."""
+    def scatter_(
+        self,
+        dim: _int,
+        index: Tensor,
+        src: Tensor | _float | None = None,
+        *,
+        value: _float | None = None,
+        reduce: str | None = None,
+    ) -> Self:
+        """`scatter` in place: the tensor is changed and returned."""
+    def index_fill_(self, dim: _int, index: Tensor, value: Tensor | _float) -> Self:
+        """`index_fill` in place: the tensor is changed and returned."""
+    def masked_select(self, mask: Tensor) -> Tensor:
+        """The elements of `input` where the bool `mask` is True, as a vector; the two are broadcast to one shape."""
+    def nonzero(self, *, as_tuple: _bool = False) -> Tensor | tuple[Tensor, ...]:
+        """The positions of the elements that are not 0: int64 of shape (their number, input.ndim), in their order."""
+    def argwhere(self) -> Tensor:
+        """The positions of the elements that are not 0, as `nonzero` gives them."""
+    def sort(self, dim: _int = -1, descending: _bool = False, *, stable: _bool = True) -> sort_result:
+        """`(values, indices)`: the elements along `dim` in order, and where (int64) each came from."""
+    def argsort(self, dim: _int = -1, descending: _bool = False, *, stable: _bool = True) -> Tensor:
+        """Where (int64) each element of the sorted tensor came from: the indices of `sort`."""
+    def msort(self) -> Tensor:
+        """`input` sorted along its first dimension."""
+    def topk(self, k: _int, dim: _int = -1, largest: _bool = True, sorted: _bool = True) -> topk_result:
+        """`(values, indices)`: the `k` largest (or smallest) elements along `dim` in order, and their positions
+        (int64)."""
+    def unique(
+        self, sorted: _bool = True, return_inverse: _bool = False, return_counts: _bool = False, dim: _int | None = None
+    ) -> Any:
+        """The different elements of `input`, or slices along `dim`, in ascending order, also without `sorted`."""
+    def repeat(self, *repeats: _int | Sequence[_int]) -> Tensor:
+        """The tensor laid `repeats` times behind itself along each dimension: a copy. There may be new ones in
+        front."""
+    def tile(self, dims: Sequence[_int]) -> Tensor:
+        """`input` laid `dims` times behind itself along its last dimensions."""
+    def repeat_interleave(
+        self, repeats: Tensor | _int | None = None, dim: _int | None = None, *, output_size: _int | None = None
+    ) -> Tensor:
+        """Each slice of `input` along `dim` (None: each element, as a vector) `repeats` times, one behind the other."""
+    def fliplr(self) -> Tensor:
+        """`input`, of at least two dimensions, with its columns in reverse order: a copy."""
+    def flipud(self) -> Tensor:
+        """`input` with its rows in reverse order: a copy."""
     def new_zeros(
         self,
         *sizes: _int | Sequence[_int],

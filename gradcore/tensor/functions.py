@@ -45,7 +45,7 @@ def runner(op: Op) -> Any:
 
 
 # The functions that take no `out` in PyTorch either.
-_WITHOUT_OUT = frozenset(("clone", "isfinite", "isinf", "isnan", "linear", "relu"))
+_WITHOUT_OUT = frozenset(("clone", "flip", "isfinite", "isinf", "isnan", "linear", "masked_fill", "relu", "roll"))
 
 
 def _derived() -> tuple[dict[str, Function], dict[str, Function]]:
@@ -426,6 +426,17 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: 
     if beta == 0:
         return product
     return (input if beta == 1 else input * beta) + product
+
+
+def addmm_(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """`addmm` in place: the tensor is changed and returned."""
+    result = addmm(self, mat1, mat2, beta=beta, alpha=alpha)
+    if result.shape != self.shape:
+        raise RuntimeError(f"The expanded size of the tensor {list(self.shape)} must match {list(result.shape)}")
+    return copy_(self, result)
+
+
+METHODS["addmm_"] = addmm_
 
 
 @function

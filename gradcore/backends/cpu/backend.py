@@ -12,7 +12,7 @@ import numpy as np
 from ...devices import device as Device
 from ...expr import Program
 from ...expr.numpy_emit import compile_numpy
-from ..base import Array, Number, Reduction
+from ..base import Array, BadIndex, Number, Reduction
 from ..cpp.types import FLOAT32, HALVES, wide
 from . import blocked
 from .attention import Attention
@@ -243,13 +243,40 @@ class CpuBackend(Rows, Norms, Ctc, Convolution, Pooling, Attention, MultiTensor)
         return out
 
     # -- indexing
-    def check_index(self, op: str, index: Array, size: int, dim: int) -> None:
-        if index.size and (index.min() < -size or index.max() >= size):
-            bad = index[(index < -size) | (index >= size)].flat[0]
-            raise IndexError(f"{op}(): index {bad} is out of bounds for dimension {dim} with size {size}")
+    def check_index(self, op: str, index: Array, size: int, dim: int, negative: bool = True) -> None:
+        lowest = -size if negative else 0
+        if index.size and (index.min() < lowest or index.max() >= size):
+            bad = index[(index < lowest) | (index >= size)].flat[0]
+            raise BadIndex(f"{op}(): index {bad} is out of bounds for dimension {dim} with size {size}")
 
     def index_add(self, target: Array, key: Any, values: Array) -> None:
-        np.add.at(target, key, values)
+        if target.dtype in HALVES:  # added up in float32 and rounded once
+            total = target.astype(FLOAT32)
+            np.add.at(total, key, values)
+            target[...] = total
+        else:
+            np.add.at(target, key, values)
+
+    def scatter(self, target: Array, index: Array, values: Array, axis: int, combine: str) -> None:
+        key = self._along(target, index, axis)
+        if combine == "last":
+            target[key] = values
+        elif combine == "sum":
+            self.index_add(target, key, values)
+        else:
+            _COMBINE[combine].at(target, key, values)
+
+    # -- order
+    def topk(self, x: Array, k: int, axis: int, largest: bool) -> tuple[Array, Array]:
+        n = x.shape[axis]
+        if k == 0 or k > n // 4:
+            return super().topk(x, k, axis, largest)
+        # Only these are put in order; of elements that equal the last of them, any may be among them.
+        kept = slice(n - k, None) if largest else slice(k)
+        found = np.argpartition(self._sortable(x), n - k if largest else k - 1, axis)
+        found = np.sort(found[(slice(None),) * axis + (kept,)], axis)
+        values, order = self.sort(np.take_along_axis(x, found, axis), axis, largest)
+        return values, np.take_along_axis(found, order, axis)
 
     # -- random numbers
     @staticmethod

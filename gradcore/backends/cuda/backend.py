@@ -20,7 +20,7 @@ from .convolution import Unfold
 from .ctc import Ctc
 from .elementwise import Elementwise
 from .errors import ErrorWord
-from .indexing import IndexAdd
+from .indexing import Segments
 from .multi_tensor import MultiTensor
 from .norms import Norms
 from .pooling import Pool
@@ -45,7 +45,7 @@ class CudaBackend(Backend):
         self.errors = ErrorWord(self.xp, compiler)
         self._elementwise = Elementwise(self.xp, compiler)
         self._reduce = Reduce(self.xp, compiler, self._elementwise)
-        self._index_add = IndexAdd(self.xp, compiler, self._elementwise)
+        self._segments = Segments(self.xp, compiler, self._elementwise)
         self._rows = Rows(self.xp, compiler, self.errors)
         self._ctc = Ctc(self.xp, compiler)
         self._norms = Norms(self.xp, compiler, self._reduce)
@@ -228,14 +228,17 @@ class CudaBackend(Backend):
         return self._attention.backward(grad, query, key, value, mask, out, lse, causal, scale)
 
     # -- indexing
-    def check_index(self, op: str, index: Array, size: int, dim: int) -> None:
-        self.errors.check(op, index, size, dim)
+    def check_index(self, op: str, index: Array, size: int, dim: int, negative: bool = True) -> None:
+        self.errors.check(op, index, size, dim, -size if negative else 0)
         if driver.emulated():
             # Launches there are done when they return, and indexing itself would raise next.
             self.errors.raise_pending()
 
     def index_add(self, target: Array, key: Any, values: Array) -> None:
-        self._index_add(target, key, values)
+        self._segments.add(target, key, values)
+
+    def scatter(self, target: Array, index: Array, values: Array, axis: int, combine: str) -> None:
+        self._segments.along(target, index, values, axis, combine)
 
     # -- random numbers
     def uniform(self, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:

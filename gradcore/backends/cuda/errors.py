@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base import Array
+from ..base import Array, BadIndex
 from ..cpp import sources
 from ..cpp.types import INT64
 from .compiler import Compiler
@@ -36,8 +36,8 @@ class ErrorWord:
         self._unread = True
         return np.uint64(self._ops.index(op) + 1), self._word
 
-    def check(self, op: str, index: Array, size: int, dim: int) -> None:
-        """Report any element of an integer array outside -size <= index < size."""
+    def check(self, op: str, index: Array, size: int, dim: int, lowest: int | None = None) -> None:
+        """Report any element of an integer array outside lowest (by default -size) <= index < size."""
         n = index.size
         if n == 0:
             return
@@ -45,14 +45,21 @@ class ErrorWord:
             (self._kernel,) = self._compiler.kernels(sources.read("index_check.cu"), ("index_check",), "index checks")
         index = self._xp.ascontiguousarray(index, INT64)
         grid = min(-(-n // _BLOCK), _MOST_BLOCKS)
-        args = (index, np.int64(n), np.int64(size), np.int64(dim), *self.arguments(op))
+        args = (
+            index,
+            np.int64(n),
+            np.int64(-size if lowest is None else lowest),
+            np.int64(size),
+            np.int64(dim),
+            *self.arguments(op),
+        )
         self._kernel((grid,), (_BLOCK,), args)
 
     def raise_pending(self) -> None:
         """Wait for the launches that may have reported an error; raise the first one and clear the word.
 
         Raises:
-            IndexError: naming the op, the index and the size.
+            BadIndex: naming the op, the index and the size.
         """
         if not self._unread:
             return
@@ -60,6 +67,6 @@ class ErrorWord:
         op, _, value, size, dim = self._word.get().tolist()
         if op:
             self._word.fill(0)
-            raise IndexError(
+            raise BadIndex(
                 f"{self._ops[op - 1]}(): index {value} is out of bounds for dimension {dim} with size {size}"
             )

@@ -142,7 +142,7 @@ def scaled_dot_product_attention(
     else:
         attrs = {"causal": bool(is_causal), "scale": scale}
         out = apply(ops.attention, (q, k, val, mask), attrs)
-    return out.reshape(*batch, n, v)  # type: ignore[no-any-return]
+    return out.reshape(*batch, n, v)
 
 
 def _additive(mask: Any, name: str, like: Tensor) -> Any:
@@ -186,13 +186,16 @@ def _is_batched(query: Any, key: Any, value: Any, padding: Any, mask: Any, heads
 def _projected(q: Any, k: Any, v: Any, weight: Any, bias: Any) -> tuple[Any, Any, Any]:
     """Queries, keys and values by one weight (3 * embed, embed), in as few products as the inputs allow."""
     if k is v and q is k:
-        return F.linear(q, weight, bias).chunk(3, -1)  # type: ignore[return-value]
+        projected: Any = F.linear(q, weight, bias).chunk(3, -1)
+        return projected
     embed = q.shape[-1]
     w, b = weight.split([embed, 2 * embed]), (None, None) if bias is None else bias.split([embed, 2 * embed])
     if k is v:
-        return F.linear(q, w[0], b[0]), *F.linear(k, w[1], b[1]).chunk(2, -1)
+        second, third = F.linear(k, w[1], b[1]).chunk(2, -1)
+        return F.linear(q, w[0], b[0]), second, third
     weights, biases = weight.chunk(3), (None,) * 3 if bias is None else bias.chunk(3)
-    return tuple(F.linear(x, w, b) for x, w, b in zip((q, k, v), weights, biases))  # type: ignore[return-value]
+    first, second, third = (F.linear(x, w, b) for x, w, b in zip((q, k, v), weights, biases))
+    return first, second, third
 
 
 def multi_head_attention_forward(
@@ -303,18 +306,18 @@ def multi_head_attention_forward(
     dropout_p = dropout_p if training else 0.0
     if need_weights:
         scores = q / math.sqrt(size) @ k.transpose(-2, -1)
-        weights = F.softmax(scores if mask is None else mask + scores, -1)
-        weights = F.dropout(weights, dropout_p)
-        out = weights @ v
+        shares: Any = F.softmax(scores if mask is None else mask + scores, -1)
+        shares = F.dropout(shares, dropout_p)
+        out = shares @ v
     else:
         out = scaled_dot_product_attention(q, k, v, mask, dropout_p)
     out = F.linear(out.transpose(0, 1).reshape(length * images, embed), out_proj_weight, out_proj_bias)
     out = out.reshape(length, images, embed) if batched else out.reshape(length, embed)
     if not need_weights:
         return out, None
-    weights = weights.reshape(images, num_heads, length, -1)
-    weights = weights.mean(1) if average_attn_weights else weights
-    return out, weights if batched else weights.squeeze(0)
+    shares = shares.reshape(images, num_heads, length, -1)
+    shares = shares.mean(1) if average_attn_weights else shares
+    return out, shares if batched else shares.squeeze(0)
 
 
 def _extended(mask: Any, more: int) -> Any:

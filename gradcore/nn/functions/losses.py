@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
-from ..autograd.inplace import write_out
-from ..autograd.tape import apply
-from ..backends import backend_of
-from ..ops import ctc, losses, rows
-from ..ops.core import concrete
-from ..ops.elementwise import broadcast_shape
-from ..ops.reductions import holds
-from ..tensor.creation import tensor
-from ..tensor.functions import FUNCTIONS
-from ..tensor.norms import vector_norm
-from ..tensor.tensor import Tensor
+from ... import dtypes
+from ...autograd.inplace import write_out
+from ...autograd.tape import apply
+from ...backends import backend_of
+from ...ops import ctc, losses, rows
+from ...ops.core import concrete
+from ...ops.elementwise import broadcast_shape
+from ...ops.reductions import holds
+from ...tensor.creation import tensor
+from ...tensor.functions import FUNCTIONS
+from ...tensor.norms import vector_norm
+from ...tensor.tensor import Tensor
 from .activations import log_softmax
 
 _REDUCTIONS = ("none", "mean", "sum")

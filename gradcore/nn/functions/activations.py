@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from ..autograd.inplace import apply_inplace
-from ..autograd.tape import apply
-from ..ops import activations
-from ..ops.elementwise import Elementwise
-from ..tensor.functions import FUNCTIONS, runner
-from ..tensor.tensor import Tensor
+from ...autograd.inplace import apply_inplace
+from ...autograd.tape import apply
+from ...ops import activations
+from ...ops.elementwise import Elementwise
+from ...tensor.functions import FUNCTIONS, runner
+from ...tensor.tensor import Tensor
 
 tanh = FUNCTIONS["tanh"]
 sigmoid = FUNCTIONS["sigmoid"]
