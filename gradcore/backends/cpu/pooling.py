@@ -34,7 +34,8 @@ class Pooling(Backend):
     def max_pool(self, x: Array, windows: tuple[Windows, ...]) -> tuple[Array, Array]:
         size = tuple(w.size for w in windows)
         flat: Array = np.arange(prod(size)).reshape(size)
-        values, places = None, None
+        values: Array = None
+        places: Array = None
         for key, inside in _places(windows):
             found, place = x[(slice(None), *key)], flat[key]
             if values is None:  # the first place of a window is always there

@@ -142,7 +142,7 @@ def scaled_dot_product_attention(
     else:
         attrs = {"causal": bool(is_causal), "scale": scale}
         out = apply(ops.attention, (q, k, val, mask), attrs)
-    return out.reshape(*batch, n, v)  # type: ignore[no-any-return]
+    return out.reshape(*batch, n, v)
 
 
 def _additive(mask: Any, name: str, like: Tensor) -> Any:
@@ -192,7 +192,8 @@ def _projected(q: Any, k: Any, v: Any, weight: Any, bias: Any) -> tuple[Any, Any
     if k is v:
         return F.linear(q, w[0], b[0]), *F.linear(k, w[1], b[1]).chunk(2, -1)
     weights, biases = weight.chunk(3), (None,) * 3 if bias is None else bias.chunk(3)
-    return tuple(F.linear(x, w, b) for x, w, b in zip((q, k, v), weights, biases))  # type: ignore[return-value]
+    a, b, c = (F.linear(x, w, b) for x, w, b in zip((q, k, v), weights, biases))
+    return a, b, c  # type: ignore[return-value]
 
 
 def multi_head_attention_forward(
@@ -261,11 +262,11 @@ def multi_head_attention_forward(
         if tuple(k.shape[:2]) != tuple(v.shape[:2]):
             raise AssertionError(f"key's sequence and batch dims {k.shape[:2]} do not match value's {v.shape[:2]}")
         biases = (None,) * 3 if in_proj_bias is None else in_proj_bias.chunk(3)
-        weights = (q_proj_weight, k_proj_weight, v_proj_weight)
-        for name, weight in zip("qkv", weights):
+        projections: Any = (q_proj_weight, k_proj_weight, v_proj_weight)
+        for name, weight in zip("qkv", projections):
             if weight is None:
                 raise AssertionError(f"use_separate_proj_weight is True but {name}_proj_weight is None")
-        q, k, v = (F.linear(x, w, b) for x, w, b in zip((q, k, v), weights, biases))  # type: ignore[arg-type]
+        q, k, v = (F.linear(x, w, b) for x, w, b in zip((q, k, v), projections, biases))
     else:
         if tuple(k.shape) != tuple(v.shape):
             raise AssertionError(f"key shape {k.shape} does not match value shape {v.shape}")
@@ -301,6 +302,7 @@ def multi_head_attention_forward(
         mask = padding if mask is None else mask + padding
     mask = mask if mask is None or mask.dtype is q.dtype else mask.to(q.dtype)
     dropout_p = dropout_p if training else 0.0
+    weights: Any = None
     if need_weights:
         scores = q / math.sqrt(size) @ k.transpose(-2, -1)
         weights = F.softmax(scores if mask is None else mask + scores, -1)

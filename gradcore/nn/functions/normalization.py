@@ -80,13 +80,13 @@ def batch_norm(
         raise ValueError("running_mean and running_var must either both be None or neither be None")
     _check_sizes(channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if not training:
-        return _evaluated(input, running_mean, running_var, weight, bias, eps)  # type: ignore[no-any-return]
+        return _evaluated(input, running_mean, running_var, weight, bias, eps)
     mean, variance = _moments(input, None)
     out = apply(channel_norms.batch_norm, (input, weight, bias, mean, variance), {"eps": float(eps)})
     if count:
         _update(running_mean, mean, momentum)
         _update(running_var, variance * (count / (count - 1)), momentum)
-    return out  # type: ignore[no-any-return]
+    return out
 
 
 def instance_norm(
@@ -118,14 +118,14 @@ def instance_norm(
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.size()}")
     _check_sizes(channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if not use_input_stats:
-        return _evaluated(input, running_mean, running_var, weight, bias, eps)  # type: ignore[no-any-return]
+        return _evaluated(input, running_mean, running_var, weight, bias, eps)
     attrs = {"groups": channels, "eps": float(eps)}
     mean, variance = _moments(input, channels)
     out = apply(channel_norms.group_norm, (input, weight, bias, mean, variance), attrs)
     if count and input.shape[0]:
         _update(running_mean, mean.reshape(-1, channels).mean(0), momentum)
         _update(running_var, variance.reshape(-1, channels).mean(0) * (count / (count - 1)), momentum)
-    return out  # type: ignore[no-any-return]
+    return out
 
 
 def group_norm(
@@ -160,4 +160,4 @@ def group_norm(
             )
     attrs = {"groups": num_groups, "eps": float(eps)}
     moments = _moments(input, num_groups)
-    return apply(channel_norms.group_norm, (input, weight, bias, *moments), attrs)  # type: ignore[no-any-return]
+    return apply(channel_norms.group_norm, (input, weight, bias, *moments), attrs)

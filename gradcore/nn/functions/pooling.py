@@ -183,7 +183,7 @@ def _avg_pool(
     op = f"avg_pool{ndim}d"
     windows = _pools(op, input, ndim, kernel_size, stride, padding, 1, ceil_mode, count_include_pad, divisor_override)
     _check_dtype(op, input, True)
-    return apply(ops.mean_pool, (input,), {"windows": windows})  # type: ignore[no-any-return]
+    return apply(ops.mean_pool, (input,), {"windows": windows})
 
 
 def avg_pool1d(
@@ -397,7 +397,7 @@ def _adaptive_avg_pool(ndim: int, input: Tensor, output_size: Any) -> Tensor:
     op = f"adaptive_avg_pool{ndim}d"
     windows = _adaptive(op, input, output_size, ndim)
     _check_dtype(op, input, False)
-    return apply(ops.mean_pool, (input,), {"windows": windows})  # type: ignore[no-any-return]
+    return apply(ops.mean_pool, (input,), {"windows": windows})
 
 
 def _adaptive_max_pool(ndim: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
