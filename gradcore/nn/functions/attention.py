@@ -264,11 +264,11 @@ def multi_head_attention_forward(
         if tuple(k.shape[:2]) != tuple(v.shape[:2]):
             raise AssertionError(f"key's sequence and batch dims {k.shape[:2]} do not match value's {v.shape[:2]}")
         biases = (None,) * 3 if in_proj_bias is None else in_proj_bias.chunk(3)
-        weights = (q_proj_weight, k_proj_weight, v_proj_weight)
-        for name, weight in zip("qkv", weights):
+        projections: Any = (q_proj_weight, k_proj_weight, v_proj_weight)
+        for name, weight in zip("qkv", projections):
             if weight is None:
                 raise AssertionError(f"use_separate_proj_weight is True but {name}_proj_weight is None")
-        q, k, v = (F.linear(x, w, b) for x, w, b in zip((q, k, v), weights, biases))  # type: ignore[arg-type]
+        q, k, v = (F.linear(x, w, b) for x, w, b in zip((q, k, v), projections, biases))
     else:
         if tuple(k.shape) != tuple(v.shape):
             raise AssertionError(f"key shape {k.shape} does not match value shape {v.shape}")
