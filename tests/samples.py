@@ -336,7 +336,7 @@ def _others() -> list[Sample]:
         _S("index_select", lambda m, x: x.index_select(1, index(m, [3, 0, 0])) ** 2, (3, 4)),
         _S("index_select", lambda m, x: m.index_select(x, 0, index(m, 0)), ()),
         _S("index_add", lambda m, x, y: m.index_add(x, 0, index(m, [2, 0, 2]), y, alpha=3), (3, 4), (3, 4)),
-        _S("index_add", lambda m, x, y: x.clone().index_add_(1, index(m, [1, 1]), y) * x, (3, 4), (3, 2)),
+        _S("index_add_", lambda m, x, y: x.clone().index_add_(1, index(m, [1, 1]), y) * x, (3, 4), (3, 2)),
         _S("index_copy", lambda m, x, y: m.index_copy(x, 1, index(m, [3, 1]), y) * x, (3, 4), (3, 2)),
         _S("index_fill", lambda m, x: m.index_fill(x, 0, index(m, [2, 0]), 2.5) * x, (3, 4)),
         _S("index_fill", lambda m, x, y: x.index_fill(1, index(m, [1]), y), (3, 4), ()),

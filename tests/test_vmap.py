@@ -19,7 +19,7 @@ from gradcore.ops import REGISTRY
 
 SIZE = 3
 # Their first input is changed in place (a copy of it), which must be batched then, as in PyTorch.
-IN_PLACE = ("setitem", "add_", "mul_", "sub_", "mul_ on a view")
+IN_PLACE = ("setitem", "add_", "index_add_", "mul_", "sub_", "mul_ on a view")
 
 
 def members(sample, seed):

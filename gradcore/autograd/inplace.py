@@ -265,7 +265,7 @@ def apply_view_inplace(op: Op, target: Variable, attrs: Attrs, inverse: tuple[Op
         target._undone = ((*inverse, 0), *target._undone)
     else:
         target._chain = (*target._chain, (op, attrs, 0))
-    target._array, target._spec = view._array, None
+    target._array, target._spec, target._tangent = view._array, None, view._tangent
     if view._node is not None:
         target.set_history(view._node, view._index)
     bump(target.counter())

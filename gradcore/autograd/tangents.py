@@ -32,7 +32,7 @@ from ..ops.shape import clone, contiguous, expand, narrow, permute, reshape
 from .derivatives import Tangents, variable_of, without_history
 from .grad_mode import mode, recording
 from .inplace import apply_inplace, copy_values, through
-from .tape import apply, wants_grad, wrap
+from .tape import apply, path_to, wants_grad, wrap
 from .tracer import Tracer
 from .variable import Node, Tangent, Variable
 
@@ -74,7 +74,7 @@ def tangent_of(t: Variable) -> Any:
     if whole is None:
         return None
     with without_tangents():
-        value = through(whole, t._chain)
+        value = through(whole, path_to(t))
     set_tangent(t, value)
     return value
 

@@ -7,16 +7,21 @@ from typing import Any
 
 from .. import dtypes
 from ..backends import Array, backend_of
-from .arithmetic import add, div, eq
+from .arithmetic import add, div, eq, remainder
 from .core import array_of, array_op, one_backend
 from .masking import masked_fill
-from .scatter import check_index, index_fill_value
+from .scatter import check_index
 from .shape import each_batched, reshape, unsqueeze
 
 
 @array_op(public=False, name="embedding_rows", grad_name="EmbeddingBackward0", linear=["weight"])
-def embedding(weight: Array, index: Array, padding_idx: int | None, scale_grad_by_freq: bool) -> Array:
-    """`weight[index]` of a table (rows, width): (*index.shape, width)."""
+def embedding(
+    weight: Array, index: Array, padding_idx: int | None, scale_grad_by_freq: bool, rows: int | None = None
+) -> Array:
+    """`weight[index]` of a table (rows, width), or of several behind one another: (*index.shape, width).
+
+    `rows` are those of one of several tables, in each of which the row `padding_idx` has no gradient.
+    """
     backend = one_backend("embedding", (weight, index), ("weight", "input"))
     check_index("embedding", index)
     if weight.ndim != 2:
@@ -26,14 +31,14 @@ def embedding(weight: Array, index: Array, padding_idx: int | None, scale_grad_b
 
 
 @array_op(public=False, name="embedding_backward", grad_name="EmbeddingDenseBackward0", linear=["grad"])
-def embedding_backward(grad: Array, index: Array, rows: int, padding_idx: int | None) -> Array:
-    """Zeros (rows, width) with `grad` added at the rows `index`, in a fixed order; row `padding_idx` stays 0."""
+def embedding_backward(grad: Array, index: Array, total: int, padding_idx: int | None, rows: int | None) -> Array:
+    """Zeros (total, width) with `grad` added at the rows `index`, in a fixed order; rows of padding stay 0."""
     backend = backend_of(grad)
     width = grad.shape[-1]
-    out = backend.full((rows, width), 0, grad.dtype)
+    out = backend.full((total, width), 0, grad.dtype)
     backend.index_add(out, (index.reshape(-1),), grad.reshape(index.size, width))
     if padding_idx is not None:
-        out[padding_idx] = 0
+        out[padding_idx :: rows or total or 1] = 0
     return out
 
 
@@ -56,22 +61,14 @@ def _in_one_table(index: Any, shape: Any, batched: bool, rows: int, size: int) -
 
 @embedding.batching
 def _embedding_batch(
-    inputs: Sequence[Any],
-    shapes: Sequence[Any],
-    batched: Sequence[bool],
-    size: int,
-    padding_idx: int | None,
-    scale_grad_by_freq: bool,
+    inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int, attrs: dict[str, Any]
 ) -> Any:
     weight, index = inputs
     if not batched[0]:  # one table for all
-        return embedding(weight, index, padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq)
-    if padding_idx is not None:
-        raise NotImplementedError("embedding(): tables in a batch cannot have a padding_idx yet")
-    rows, width = shapes[0]
-    index = _in_one_table(index, shapes[1], batched[1], rows, size)
-    table = reshape(weight, shape=(size * rows, width))
-    return embedding(table, index, padding_idx=None, scale_grad_by_freq=scale_grad_by_freq)
+        return embedding(weight, index, **attrs)
+    total, width = shapes[0]
+    index = _in_one_table(index, shapes[1], batched[1], total, size)
+    return embedding(reshape(weight, shape=(size * total, width)), index, **{"rows": total, **attrs})
 
 
 @embedding_backward.batching
@@ -80,17 +77,14 @@ def _embedding_backward_batch(
     shapes: Sequence[Any],
     batched: Sequence[bool],
     size: int,
-    rows: int,
+    total: int,
     padding_idx: int | None,
+    rows: int | None,
 ) -> Any:
     (grad,) = each_batched(inputs[:1], shapes[:1], batched[:1], size)
-    index = _in_one_table(inputs[1], shapes[1], batched[1], rows, size)
-    out = embedding_backward(grad, index, rows=size * rows, padding_idx=None)
-    out = reshape(out, shape=(size, rows, shapes[0][-1]))
-    if padding_idx is None:
-        return out
-    padding = backend_of(array_of(out)).full((1,), padding_idx, dtypes.int64.numpy)
-    return index_fill_value(out, padding, 0, dim=1)
+    index = _in_one_table(inputs[1], shapes[1], batched[1], total, size)
+    out = embedding_backward(grad, index, total=size * total, padding_idx=padding_idx, rows=rows or total)
+    return reshape(out, shape=(size, total, shapes[0][-1]))
 
 
 @frequency.batching
@@ -99,16 +93,25 @@ def _frequency_batch(index: Any, index_shape: Any, rows: int, dtype: Any, size: 
 
 
 def _rule(
-    g: Any, index: Any, weight_shape: Any, weight_dtype: Any, padding_idx: int | None, scale_grad_by_freq: bool
+    g: Any,
+    index: Any,
+    weight_shape: Any,
+    weight_dtype: Any,
+    padding_idx: int | None,
+    scale_grad_by_freq: bool,
+    rows: int | None,
 ) -> Any:
     if scale_grad_by_freq:
         g = div(g, unsqueeze(frequency(index, rows=weight_shape[0], dtype=weight_dtype), dim=-1))
-    return embedding_backward(g, index, rows=weight_shape[0], padding_idx=padding_idx)
+    return embedding_backward(g, index, total=weight_shape[0], padding_idx=padding_idx, rows=rows)
 
 
-def _rule_of_rule(g: Any, index: Any, padding_idx: int | None) -> Any:
+def _rule_of_rule(g: Any, index: Any, padding_idx: int | None, rows: int | None) -> Any:
     out = embedding(g, index, padding_idx=None, scale_grad_by_freq=False)
-    return out if padding_idx is None else masked_fill(out, unsqueeze(eq(index, padding_idx), dim=-1), 0)
+    if padding_idx is None:
+        return out
+    row = index if rows is None else remainder(index, rows)
+    return masked_fill(out, unsqueeze(eq(row, padding_idx), dim=-1), 0)
 
 
 embedding.derivative(weight=_rule)

@@ -10,7 +10,7 @@ from ..backends import Array, backend_of, is_array
 from ..expr import call, trace
 from .arithmetic import where
 from .convert import to_copy
-from .core import array_op, one_backend
+from .core import array_of, array_op, one_backend
 from .elementwise import broadcast_shape
 from .shape import reshape, with_rank
 
@@ -54,7 +54,7 @@ def masked_fill(input: Array, mask: Array, value: Array | float) -> Array:
 
 @masked_fill.batching
 def _masked_fill_batch(inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int) -> Any:
-    check_mask("masked_fill", inputs[1])
+    check_mask("masked_fill", array_of(inputs[1]))
     rank = max(len(shapes[0]), len(shapes[1]))
     input, mask = (with_rank(x, s, rank, size) if b else x for x, s, b in zip(inputs[:2], shapes, batched))
     if not batched[2]:
