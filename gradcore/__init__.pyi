@@ -892,7 +892,7 @@ def scatter(
     """`input` with `src` at the places that `index` names along `dim`: `out[index[i, j], j] = src[i, j]` for `dim`
     0."""
 
-def index_fill(input: Tensor, dim: _int, index: Tensor, value: _float) -> Tensor:
+def index_fill(input: Tensor, dim: _int, index: Tensor, value: Tensor | _float) -> Tensor:
     """`input` with one number in all elements of the slices along `dim` that `index`, a vector, names."""
 
 def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> Tensor:

@@ -514,7 +514,7 @@ class TensorMethods(Variable):
     ) -> Tensor:
         """`input` with `src` at the places that `index` names along `dim`: `out[index[i, j], j] = src[i, j]` for `dim`
         0."""
-    def index_fill(self, dim: _int, index: Tensor, value: _float) -> Tensor:
+    def index_fill(self, dim: _int, index: Tensor, value: Tensor | _float) -> Tensor:
         """`input` with one number in all elements of the slices along `dim` that `index`, a vector, names."""
     def scatter_(
         self,
@@ -526,7 +526,7 @@ class TensorMethods(Variable):
         reduce: str | None = None,
     ) -> Self:
         """`scatter` in place: the tensor is changed and returned."""
-    def index_fill_(self, dim: _int, index: Tensor, value: _float) -> Self:
+    def index_fill_(self, dim: _int, index: Tensor, value: Tensor | _float) -> Self:
         """`index_fill` in place: the tensor is changed and returned."""
     def masked_select(self, mask: Tensor) -> Tensor:
         """The elements of `input` where the bool `mask` is True, as a vector; the two are broadcast to one shape."""
