@@ -64,6 +64,10 @@ def _singular(matrix: np.ndarray) -> str | None:
     return None
 
 
+def _unsolvable(matrix: np.ndarray) -> str | None:
+    return _singular(matrix) and "The solver failed because the input matrix is singular."
+
+
 def _indefinite(matrix: np.ndarray) -> str | None:
     """Which leading minor is not positive."""
     for i in range(1, len(matrix) + 1):
@@ -126,7 +130,7 @@ def solve(input: Array, other: Array) -> Array:
     xp = backend.xp
     batch = np.broadcast_shapes(input.shape[:-2], other.shape[:-2])
     a, b = (xp.broadcast_to(x, batch + x.shape[-2:]) for x in (input, other))
-    return _attempt(input, lambda: xp.linalg.solve(a, b), _singular, "linalg.solve")
+    return _attempt(input, lambda: xp.linalg.solve(a, b), _unsolvable, "linalg.solve")
 
 
 @solve.batching

@@ -37,10 +37,6 @@ def masked_fill(input: Array, mask: Array, value: Array | float) -> Array:
                 "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
                 f"{value.ndim} dimension(s)."
             )
-        if dtypes.from_numpy(value.dtype).category > dtypes.from_numpy(input.dtype).category:
-            raise RuntimeError(
-                f"masked_fill(): value cannot be converted to type {dtypes.type_name(input.dtype)} without overflow"
-            )
         if backend_of(value) is not backend:
             value = backend.from_host(backend_of(value).to_host(value))
         value = value.astype(input.dtype, copy=False)

@@ -316,7 +316,8 @@ def index_add(input: Array, dim: int, index: Array, source: Array, *, alpha: flo
     backend = one_backend("index_add", (input, index, source), ("input", "index", "source"))
     axis = _check_slices("index_add", input, dim, index)
     _check_source("index_add", input, axis, index, source)
-    dtypes.check_fits(alpha, dtypes.from_numpy(input.dtype))
+    if not dtypes.from_numpy(input.dtype).is_floating_point:
+        alpha = input.dtype.type(alpha).item()
     if alpha != 1:
         (source,) = backend.elementwise(_SCALED, (source, alpha), input.dtype, (input.dtype,), source.shape)
     out = backend.copy(input)

@@ -46,6 +46,8 @@ sort.derivative(input=_back)
 def topk(input: Array, k: int, dim: int, largest: bool) -> tuple[Array, Array]:
     """The `k` largest (or smallest) elements along `dim` in order, NaN counting as the largest; and their positions."""
     axis = wrap_dim(dim, input.ndim)
+    if input.dtype == dtypes.bool_.numpy:
+        raise RuntimeError("topk does not support bool dtypes")
     if not 0 <= k <= (input.shape[axis] if input.ndim else 1):
         raise RuntimeError("selected index k out of range")
     backend = backend_of(input)
