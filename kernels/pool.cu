@@ -44,7 +44,6 @@ struct Position {
 
 #define GC_POOL                                                                                                \
   const Table depth(tables, axes.depth), height(tables, axes.height), width(tables, axes.width);               \
-  const int inner = axes.height.size * axes.width.size, outer = axes.height.out * axes.width.out;              \
   const long long at = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;                          \
   if (at >= count) return;
 
@@ -52,6 +51,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
     mean_pool(const T *__restrict__ x, T *__restrict__ y, const int *__restrict__ tables, const Axes axes,
               const long long count) {
   GC_POOL
+  const int inner = axes.height.size * axes.width.size;
   const Position p(at, axes.depth.out, axes.height.out, axes.width.out);
   x += p.plane * axes.depth.size * inner;
   A sum = A(0);
@@ -65,6 +65,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
     mean_pool_backward(const T *__restrict__ dy, T *__restrict__ dx, const int *__restrict__ tables, const Axes axes,
                        const long long count) {
   GC_POOL
+  const int outer = axes.height.out * axes.width.out;
   const Position p(at, axes.depth.size, axes.height.size, axes.width.size);
   dy += p.plane * axes.depth.out * outer;
   A sum = A(0);
@@ -79,6 +80,7 @@ extern "C" __global__ void __launch_bounds__(256, 1)
     max_pool(const T *__restrict__ x, T *__restrict__ y, long long *__restrict__ places,
              const int *__restrict__ tables, const Axes axes, const long long count) {
   GC_POOL
+  const int inner = axes.height.size * axes.width.size;
   const Position p(at, axes.depth.out, axes.height.out, axes.width.out);
   x += p.plane * axes.depth.size * inner;
   int best = depth.starts[p.d] * inner + height.starts[p.h] * axes.width.size + width.starts[p.w];
@@ -101,6 +103,8 @@ extern "C" __global__ void __launch_bounds__(256, 1)
     max_pool_backward(const T *__restrict__ dy, const long long *__restrict__ places, T *__restrict__ dx,
                       const int *__restrict__ tables, const Axes axes, const long long count) {
   GC_POOL
+  const int inner = axes.height.size * axes.width.size;
+  const int outer = axes.height.out * axes.width.out;
   const Position p(at, axes.depth.size, axes.height.size, axes.width.size);
   const long long own = p.d * inner + p.h * axes.width.size + p.w;
   dy += p.plane * axes.depth.out * outer;

@@ -21,7 +21,7 @@ import numpy as np
 from updates import run
 
 from gradcore import backends
-from gradcore.backends.base import Reduction
+from gradcore.backends.base import Reduction, Sliding, Windows
 from gradcore.backends.cuda import CudaBackend, backend
 from gradcore.expr import trace
 from gradcore.ops import REGISTRY, Elementwise, reductions
@@ -365,6 +365,30 @@ def _made_by(*makers: Callable[..., None]) -> Callable[[str], list[Source]]:
     return make
 
 
+def _convolutions(device: CudaBackend, dtype: np.dtype) -> None:
+    sliding = Sliding((3, 3), (1, 1), (1, 1), (1, 1))
+    columns = device.unfold(Array((2, 4, 8, 8), dtype), sliding, (8, 8))
+    device.fold(columns, sliding, (2, 4, 8, 8), (8, 8))
+
+
+def _pooling(device: CudaBackend, dtype: np.dtype) -> None:
+    x, places = Array((8, 8), dtype), Array((8, 4), np.int64)
+    windows = (Windows(8, (0, 2, 4, 6), (2, 4, 6, 8), (2, 2, 2, 2)),)
+    device.mean_pool(x, windows)
+    device.max_pool_backward(Array((8, 4), dtype), places, windows)
+
+
+def _attention(device: CudaBackend, dtype: np.dtype) -> None:
+    """Every width of heads, with and without a mask of either kind."""
+    for width, causal in product((32, 64, 128), (False, True)):
+        if width > device.attention_width(dtype):
+            continue
+        x, lse = Array((4, 40, width), dtype), Array((4, 40), np.float64 if dtype.itemsize == 8 else np.float32)
+        for mask in (None, Array((4, 40, 40), np.bool_), Array((4, 40, 40), dtype)):
+            device.attention(x, x, x, mask, causal, 0.5)
+            device.attention_backward(x, x, x, x, mask, x, lse, causal, 0.5)
+
+
 FAMILIES: dict[str, tuple[Callable[[str], list[Source]], tuple[str, ...]]] = {
     "ops": (_made_by(_elementwise_ops), DTYPES),
     "layouts": (_made_by(_layouts), DTYPES),
@@ -375,6 +399,9 @@ FAMILIES: dict[str, tuple[Callable[[str], list[Source]], tuple[str, ...]]] = {
     "rows": (_made_by(_rows), FLOATS),
     "ctc": (_made_by(_ctc), ("float32", "float64")),
     "norms": (_made_by(_norms), FLOATS),
+    "convolutions": (_made_by(_convolutions), FLOATS),
+    "pooling": (_made_by(_pooling), FLOATS),
+    "attention": (_made_by(_attention), FLOATS),
     "optimizers": (_made_by(_optimizers), FLOATS),
     "random": (_made_by(_random), (*FLOATS, "int64")),
     "indexing": (_made_by(_indexing), DTYPES),

@@ -280,6 +280,54 @@ def _others() -> list[Sample]:
         *[_S("rms_norm", lambda m, x, w, k=k: m.nn.functional.rms_norm(x, k, w, 1e-3), s, k)
           for s, k in (((3, 5), (5,)), ((2, 3, 4), (3, 4)), ((4,), (4,)), ((0, 4), (4,)))],
         _S("rms_norm", lambda m, x: m.rms_norm(x, (5,)), (3, 5)),
+        *[_S("batch_norm", lambda m, x, w, b: m.nn.functional.batch_norm(x, None, None, w, b, True, eps=0.1), s, (3,), (3,))
+          for s in ((4, 3), (2, 3, 4), (3, 3, 2, 2), (0, 3))],
+        _S("batch_norm", lambda m, x: m.nn.functional.batch_norm(x, None, None, training=True), (4, 3, 2)),
+        _S("batch_norm", lambda m, x, w: m.nn.functional.batch_norm(
+            x, index(m, [0.5, 0.0, 1.0]).to(x.dtype), index(m, [0.5, 1.0, 2.0]).to(x.dtype), w), (4, 3, 2), (3,)),
+        *[_S("group_norm", lambda m, x, w, b, g=g: m.nn.functional.group_norm(x, g, w, b, 0.1) * 0.05, s, (6,), (6,))
+          for s, g in (((3, 6), 2), ((2, 6, 3), 3), ((2, 6, 2, 2), 6), ((2, 6, 3), 1))],
+        _S("group_norm", lambda m, x: m.nn.functional.group_norm(x, 2) * 0.05, (2, 4, 3)),
+        _S("instance_norm", lambda m, x, w, b: m.nn.functional.instance_norm(x, None, None, w, b) * 0.05, (2, 3, 5), (3,), (3,)),
+        # convolution
+        *[_S("conv", lambda m, x, w, b, k=k: getattr(m.nn.functional, f"conv{x.ndim - 2}d")(x, w, b, **k), x, w, w[:1])
+          for x, w, k in (
+              ((2, 4, 6), (4, 2, 3), {"groups": 2, "padding": 1}), ((2, 3, 5), (2, 3, 1), {}),
+              ((2, 2, 5, 4), (3, 2, 3, 2), {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2)}),
+              ((1, 2, 4, 5), (2, 2, 2, 3), {"padding": "same"}), ((1, 2, 3, 4, 3), (2, 2, 2, 2, 2), {"stride": 2, "padding": 1}),
+              ((0, 2, 4, 4), (2, 2, 2, 2), {}))],
+        _S("conv", lambda m, x, w: m.nn.functional.conv2d(x, w, groups=4), (2, 4, 4, 4), (4, 1, 3, 3)),
+        *[_S("conv_transpose", lambda m, x, w, b, k=k: getattr(m.nn.functional, f"conv_transpose{x.ndim - 2}d")(
+            x, w, b, **k), x, w, (w[1] * k.get("groups", 1),))
+          for x, w, k in (
+              ((2, 4, 4), (4, 1, 3), {"groups": 2, "stride": 2, "output_padding": 1}),
+              ((2, 2, 3, 4), (2, 3, 3, 2), {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2)}),
+              ((1, 2, 2, 2, 3), (2, 1, 2, 2, 1), {}))],
+        # pooling
+        *[_S(name, lambda m, x, name=name, k=k: getattr(m.nn.functional, name)(x, **k), s)
+          for name, k, s in (
+              ("avg_pool1d", {"kernel_size": 3, "stride": 2, "padding": 1}, (2, 2, 7)),
+              ("avg_pool2d", {"kernel_size": (3, 2), "ceil_mode": True, "padding": 1, "count_include_pad": False}, (2, 2, 5, 4)),
+              ("avg_pool2d", {"kernel_size": 2, "stride": 1, "divisor_override": 3}, (2, 4, 5)),
+              ("avg_pool3d", {"kernel_size": 2}, (1, 2, 2, 4, 3)), ("avg_pool2d", {"kernel_size": 2}, (0, 2, 4, 4)),
+              ("adaptive_avg_pool1d", {"output_size": 3}, (2, 2, 5)), ("adaptive_avg_pool2d", {"output_size": (3, 2)}, (2, 2, 5, 4)),
+              ("max_pool1d", {"kernel_size": 3, "stride": 2, "padding": 1}, (2, 2, 7)),
+              ("max_pool2d", {"kernel_size": 3, "stride": 1, "padding": 1, "dilation": (1, 2)}, (2, 2, 5, 6)),
+              ("max_pool2d", {"kernel_size": 2, "ceil_mode": True}, (2, 5, 5)), ("max_pool3d", {"kernel_size": 2}, (1, 2, 2, 4, 3)),
+              ("max_pool2d", {"kernel_size": 2}, (0, 2, 4, 4)), ("adaptive_max_pool2d", {"output_size": (3, 2)}, (2, 2, 5, 4)))],
+        _S("max_pool2d of squares", lambda m, x: m.nn.functional.max_pool2d(x * x, 3, 2) ** 2, (2, 2, 7, 6)),
+        # attention
+        *[_S("attention", lambda m, q, k, v, o=o: m.nn.functional.scaled_dot_product_attention(q, k, v, **o) * 0.05, *s)
+          for o, s in (
+              ({}, ((2, 3, 4), (2, 5, 4), (2, 5, 3))), ({"is_causal": True}, ((2, 5, 4), (2, 3, 4), (2, 3, 4))),
+              ({"scale": 0.3}, ((2, 2, 3, 4), (2, 2, 5, 4), (2, 2, 5, 4))), ({}, ((3, 4), (5, 4), (5, 2))),
+              ({"enable_gqa": True}, ((2, 4, 3, 2), (2, 2, 3, 2), (2, 2, 3, 2))))],
+        _S("attention", lambda m, q, k, v: m.nn.functional.scaled_dot_product_attention(
+            q, k, v, index(m, [[True, False, True], [False, False, False]])), (2, 2, 4), (2, 3, 4), (2, 3, 4)),
+        _S("attention", lambda m, q, k, v, a: m.nn.functional.scaled_dot_product_attention(q, k, v, a),
+           (2, 2, 4), (2, 3, 4), (2, 3, 4), (2, 3)),
+        _S("attention", lambda m, q, k, v: m.nn.functional.scaled_dot_product_attention(
+            q, k, v, index(m, [[0.5, -1.0, 0.0], [1.0, -math.inf, 0.25]]).to(q.dtype)), (2, 2, 4), (2, 3, 4), (2, 3, 4)),
         # losses
         _S("cross_entropy", lambda m, x: m.nn.functional.cross_entropy(x, index(m, [1, 0, 4])), (3, 5)),
         _S("cross_entropy", lambda m, x: m.nn.functional.cross_entropy(x, index(m, [1, -100, 4]), reduction="sum"), (3, 5)),

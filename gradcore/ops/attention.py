@@ -6,15 +6,18 @@ Gimelshein, 2018; T. Dao et al., "FlashAttention", NeurIPS 2022.)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 from typing import Any
 
 from ..backends import Array, backend_of
-from .arithmetic import add, eq, mul, where
+from .arithmetic import add, eq, mul, sub, where
 from .core import array_of, array_op, one_backend
 from .linalg import matmul, transposed
 from .reductions import amax
+from .reductions import sum as sum_op
 from .rows import softmax
+from .shape import each_batched, reshape
 
 
 def _whole(x: Array) -> Array:
@@ -27,11 +30,21 @@ def attention(
 ) -> tuple[Array, Array]:
     """`softmax(query @ key.T * scale) @ value` for query (heads, n, e), key (heads, m, e) and value (heads, m, v).
 
-    See `Backend.attention` for mask (which has no gradient) and causal. Returns (heads, n, v) and the rows'
+    See `Backend.attention` for mask and causal. Returns (heads, n, v) and the rows'
     log-sum-exp.
     """
     backend = one_backend("scaled_dot_product_attention", (query, key, value, mask), ("query", "key", "value", "mask"))
     return backend.attention(_whole(query), _whole(key), _whole(value), mask, causal, scale)
+
+
+@attention.batching
+def _batch(inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int, attrs: Any) -> Any:
+    # The members' heads are heads of one.
+    count = 3 if inputs[3] is None else 4
+    whole = each_batched(inputs[:count], shapes[:count], batched[:count], size)
+    heads = [reshape(x, shape=(size * x.shape[1], *x.shape[2:])) for x in whole]
+    out = attention(*heads, *(None,) * (4 - count), **attrs)
+    return reshape(out, shape=(size, out.shape[0] // size, *out.shape[1:]))
 
 
 @attention.joint_derivative
@@ -45,10 +58,16 @@ def _rule(
     result1: Array,
     causal: bool,
     scale: float,
+    needs: tuple[bool, ...],
 ) -> Any:
     # On arrays only: a higher derivative is taken of the composite below.
     arrays = (_whole(g), _whole(query), _whole(key), _whole(value))
-    return *backend_of(g).attention_backward(*arrays, mask, result, result1, causal, scale), None
+    slopes = None
+    if needs[3]:  # an array of all scores in any case
+        weights = probabilities(query, key, mask, causal, scale)
+        inner = sum_op(mul(g, result), dim=-1, keepdim=True)
+        slopes = mul(weights, sub(matmul(g, transposed(value)), inner))
+    return *backend_of(g).attention_backward(*arrays, mask, result, result1, causal, scale), slopes
 
 
 def probabilities(query: Any, key: Any, mask: Any, causal: bool, scale: float) -> Any:

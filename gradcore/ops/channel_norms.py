@@ -11,6 +11,7 @@ The sums of dy and dy h over each channel (of each image, for group norm) give d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from math import prod
 from typing import Any
@@ -25,7 +26,7 @@ from .core import array_of, array_op, one_backend
 from .functions import rsqrt
 from .norms import check_mixed, widened
 from .reductions import mean as mean_op
-from .shape import reshape
+from .shape import each_batched, reshape, transpose
 
 Shape = tuple[int, ...]
 
@@ -108,6 +109,27 @@ def channel_moments(input: Array, groups: int | None) -> tuple[Array, Array]:
 
 
 channel_moments.derivative(input=lambda gs: None)
+
+
+@channel_moments.batching
+def _channel_moments_batch(input: Any, input_shape: Shape, groups: int | None, size: int) -> Any:
+    found = channel_moments(_merged(input, groups is None), groups=groups)
+    return tuple([reshape(x, shape=(size, x.shape[0] // size)) for x in found])
+
+
+def _every(
+    at: Sequence[int], inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int
+) -> list[Any]:
+    """Some of the inputs, each with the batch in front."""
+    return each_batched([inputs[i] for i in at], [shapes[i] for i in at], [batched[i] for i in at], size)
+
+
+def _merged(x: Any, channels: bool) -> Any:
+    """The members' channels as channels of one, or their images as images of one."""
+    if channels:
+        x = transpose(x, dim0=0, dim1=1)
+        return reshape(x, shape=(x.shape[0], x.shape[1] * x.shape[2], *x.shape[3:]))
+    return reshape(x, shape=(x.shape[0] * x.shape[1], *x.shape[2:]))
 
 
 def _rstd(variance: Array, eps: float) -> Array:
@@ -206,6 +228,18 @@ def batch_norm(
     return _forward(backend, input, weight, bias, mean, variance, None, eps)
 
 
+@batch_norm.batching
+def _batch_norm_batch(
+    inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int, eps: float
+) -> Any:
+    images, channels = shapes[0][:2]
+    given = [i for i, x in enumerate(inputs) if x is not None]
+    x, *others = _every(given, inputs, shapes, batched, size)
+    flat = dict(zip(given[1:], [reshape(p, shape=(size * channels,)) for p in others]))
+    out = batch_norm(_merged(x, True), *(flat.get(i) for i in range(1, 5)), eps=eps)
+    return transpose(reshape(out, shape=(images, size, *shapes[0][1:])), dim0=0, dim1=1)
+
+
 @batch_norm.joint_derivative
 def _batch_norm_rule(
     g: Array,
@@ -235,6 +269,18 @@ def group_norm(
     """
     backend = _check("group_norm", input, weight, bias)
     return _forward(backend, input, weight, bias, mean, variance, groups, eps)
+
+
+@group_norm.batching
+def _group_norm_batch(
+    inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int, groups: int, eps: float
+) -> Any:
+    if batched[1] or batched[2]:
+        return NotImplemented
+    x, *moments = _every((0, 3, 4), inputs, shapes, batched, size)
+    mean, variance = (reshape(m, shape=(size * m.shape[1],)) for m in moments)
+    out = group_norm(_merged(x, False), inputs[1], inputs[2], mean, variance, groups=groups, eps=eps)
+    return reshape(out, shape=(size, *shapes[0]))
 
 
 @group_norm.joint_derivative

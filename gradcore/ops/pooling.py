@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 from ..backends import Array, Windows, backend_of
-from .core import array_op
+from .core import Op, array_op
+from .shape import each_batched
 
 Pools = tuple[Windows, ...]
 
@@ -28,7 +31,7 @@ def _size(windows: Pools) -> tuple[int, ...]:
     return tuple(w.size for w in windows)
 
 
-@array_op(public=False, grad_name="AvgPool2DBackward0")
+@array_op(public=False, grad_name="AvgPool2DBackward0", linear=["input"])
 def mean_pool(input: Array, windows: Pools) -> Array:
     """The mean of each window."""
     backend, shape = backend_of(input), _shape(input, _out(windows))
@@ -37,7 +40,7 @@ def mean_pool(input: Array, windows: Pools) -> Array:
     return backend.mean_pool(_planes(input, len(windows)), windows).reshape(shape)
 
 
-@array_op(public=False)
+@array_op(public=False, linear=["grad"])
 def mean_pool_backward(grad: Array, windows: Pools) -> Array:
     """The gradient of `mean_pool`'s input."""
     backend, shape = backend_of(grad), _shape(grad, _size(windows))
@@ -60,7 +63,7 @@ def max_pool(input: Array, windows: Pools) -> tuple[Array, Array]:
     return values.reshape(shape), places.reshape(shape)
 
 
-@array_op(public=False)
+@array_op(public=False, linear=["grad"])
 def max_pool_backward(grad: Array, places: Array, windows: Pools) -> Array:
     """The gradient of `max_pool`'s input."""
     backend, shape, dims = backend_of(grad), _shape(grad, _size(windows)), len(windows)
@@ -69,7 +72,7 @@ def max_pool_backward(grad: Array, places: Array, windows: Pools) -> Array:
     return backend.max_pool_backward(_planes(grad, dims), _planes(places, dims), windows).reshape(shape)
 
 
-@array_op(public=False)
+@array_op(public=False, linear=["input"])
 def chosen(input: Array, places: Array, windows: Pools) -> Array:
     """The elements of each plane at given places of it."""
     shape, planes = places.shape, prod(places.shape[: places.ndim - len(windows)])
@@ -82,3 +85,14 @@ def chosen(input: Array, places: Array, windows: Pools) -> Array:
 max_pool.derivative(input=lambda gs, result1, windows: max_pool_backward(gs[0], result1, windows=windows))
 max_pool_backward.derivative(grad=lambda g, places, windows: chosen(g, places, windows=windows), places=lambda: None)
 chosen.derivative(input=lambda g, places, windows: max_pool_backward(g, places, windows=windows), places=lambda: None)
+
+
+def _batch(
+    op: Op, inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int, windows: Pools
+) -> Any:
+    # All leading dimensions are alike.
+    return op(*each_batched(inputs, shapes, batched, size), windows=windows)
+
+
+for _op in (mean_pool, mean_pool_backward, max_pool, max_pool_backward, chosen):
+    _op.batching(_batch)

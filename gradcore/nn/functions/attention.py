@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 from ... import dtypes
-from ...autograd.grad_mode import is_grad_enabled
 from ...autograd.tape import apply
 from ...backends import backend_of
 from ...ops import attention as ops
@@ -94,8 +93,8 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """`softmax(query @ key.T * scale + attn_mask) @ value` (Vaswani et al., NeurIPS 2017).
 
-    One kernel forward and one backward, which keep no (L, S) array; with dropout, with a mask that requires a gradient
-    and with longer heads than a device's kernel takes, it is made of plain operations.
+    Kernels that keep no (L, S) array, forward and backward; with dropout, and with longer heads than a device's
+    kernel takes, it is made of plain operations.
 
     Args:
         query: (..., L, E), key (..., S, E), value (..., S, V), of one dtype; the leading dimensions broadcast.
@@ -133,9 +132,8 @@ def scaled_dot_product_attention(
 
     q, k, val = heads(query), heads(key), heads(value)
     mask = None if mask is None else heads(mask)
-    differentiable_mask = mask is not None and mask.requires_grad and is_grad_enabled()
     widest = backend_of(query._array).attention_width(query._array.dtype)
-    if dropout_p or differentiable_mask or max(e, v) > widest or not (q.numel() and k.numel() and val.numel()):
+    if dropout_p or max(e, v) > widest or not (q.numel() and k.numel() and val.numel()):
         weights = ops.probabilities(q, k, mask, is_causal, scale)
         weights = weights if weights.dtype is query.dtype else weights.to(query.dtype)
         out = apply(linalg.matmul, (F.dropout(weights, dropout_p), val), {})
@@ -186,16 +184,17 @@ def _is_batched(query: Any, key: Any, value: Any, padding: Any, mask: Any, heads
 def _projected(q: Any, k: Any, v: Any, weight: Any, bias: Any) -> tuple[Any, Any, Any]:
     """Queries, keys and values by one weight (3 * embed, embed), in as few products as the inputs allow."""
     if k is v and q is k:
-        projected: Any = F.linear(q, weight, bias).chunk(3, -1)
-        return projected
+        first, second, third = F.linear(q, weight, bias).chunk(3, -1)
+        return first, second, third
     embed = q.shape[-1]
     w, b = weight.split([embed, 2 * embed]), (None, None) if bias is None else bias.split([embed, 2 * embed])
     if k is v:
-        second, third = F.linear(k, w[1], b[1]).chunk(2, -1)
-        return F.linear(q, w[0], b[0]), second, third
-    weights, biases = weight.chunk(3), (None,) * 3 if bias is None else bias.chunk(3)
-    first, second, third = (F.linear(x, w, b) for x, w, b in zip((q, k, v), weights, biases))
-    return first, second, third
+        first, second = F.linear(k, w[1], b[1]).chunk(2, -1)
+        return F.linear(q, w[0], b[0]), first, second
+    weights: Any = weight.chunk(3)
+    biases: Any = (None,) * 3 if bias is None else bias.chunk(3)
+    a, b, c = (F.linear(x, w, b) for x, w, b in zip((q, k, v), weights, biases))
+    return a, b, c
 
 
 def multi_head_attention_forward(
