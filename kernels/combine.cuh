@@ -37,6 +37,11 @@ struct Min {
   template <class A>
   static __device__ __forceinline__ A of(A a, A b) { return minimum(a, b); }
 };
+// The later of two.
+struct Last {
+  template <class A>
+  static __device__ __forceinline__ A of(A, A b) { return b; }
+};
 // | and & of truth values: without branches, which would keep loops from being vectorised.
 struct Any {
   template <class A>

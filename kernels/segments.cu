@@ -1,32 +1,27 @@
-// target[row[i]] = combine(target[row[i]], values[i]) for rows of `width` elements, where a row may be named any number of
-// times: the gradient of gather, of an embedding and of indexing (sums), scatter (the last value), scatter_reduce.
+// target[row[i]] = combine(target[row[i]], values[i]) for rows of `width` elements, where a row may be named any number
+// of times: the gradient of gather, of an embedding and of indexing (sums), scatter (the last value), scatter_reduce.
 //
 // The launcher sorts the row numbers, stably: `sorted` are the numbers in order, `order` where each came from. Equal
-// numbers then form a segment. The sorted list is cut into chunks of a length that depends on n alone. In `segments` a
-// chunk's threads combine its values in their original order; a segment inside the chunk is done then. Of one that goes on
-// beyond the chunk, the part inside is a partial: the head of a chunk belongs to a segment that began before it, the tail
-// to one that begins in it and goes on. `segment_ends` combines each tail with the heads that follow it, in order. So no
-// row is too frequent, there are no atomics, the result is the same in every run, and is rounded once.
+// numbers then form a segment. The sorted list is cut into chunks of a length that depends on n alone. In `segments`
+// a chunk's threads combine its values in their original order; a segment inside the chunk is done then. Of one that
+// goes on beyond the chunk, the part inside is a partial: the head of a chunk belongs to a segment that began before
+// it, the tail to one that begins in it and goes on. `segment_ends` combines each tail with the heads that follow it,
+// in order. So no row is too frequent, there are no atomics, the result is the same in every run, and is rounded
+// once.
 //
-// Layout: everything is contiguous. blockDim.x threads run along a row, each with VEC neighbouring elements (VEC divides
-// the width, and all pointers are aligned to VEC elements); blockDim.y chunks share a block.
+// Layout: everything is contiguous. blockDim.x threads run along a row, each with VEC neighbouring elements (VEC
+// divides the width, and all pointers are aligned to VEC elements); blockDim.y chunks share a block.
 //
-// Given by the launcher: T, the element type; A, the type combined in; COMBINE, how; VEC; LAST, whether what was in the target
-// is replaced instead of combined.
-// Bytes moved: the values once, the named rows of the target twice (once for LAST), 16 bytes for each index, and two rows
-// of partials for each chunk.
+// Given by the launcher: T, the element type; A, the type combined in; Combine, how; VEC; LAST, whether what was in the
+// target is replaced instead of combined.
+// Bytes moved: the values once, the named rows of the target twice (once for LAST), 16 bytes for each index, and two
+// rows of partials for each chunk.
 #include "combine.cuh"
 #include "types.cuh"
 
 namespace {
 
 constexpr int AHEAD = 4;  // values that a thread loads before it combines them
-
-struct Last {
-  template <class X>
-  static __device__ __forceinline__ X of(X, X b) { return b; }
-};
-typedef COMBINE Combine;
 
 struct Acc {
   A at[VEC];

@@ -22,7 +22,7 @@ _FROM_THE_END = expr.trace(lambda i, n: expr.where(i < 0, i + n, i))
 # Of what is out of range it is enough to know that it is.
 _CLAMPED = expr.trace(lambda i, n: expr.where(i < 0, -1, expr.where(i < n, i, n)))
 _PLACE = expr.trace(lambda at, i, stride: at + i * stride)
-_COMBINE = {"sum": "gc::Sum", "prod": "gc::Prod", "max": "gc::Max", "min": "gc::Min", "last": "Last"}
+_COMBINE = {"sum": "gc::Sum", "prod": "gc::Prod", "max": "gc::Max", "min": "gc::Min", "last": "gc::Last"}
 
 
 def chunk_length(n: int) -> int:
@@ -124,7 +124,7 @@ class Segments:
             settings = (
                 f"{half_header([dtype])}typedef {stored(dtype)} T;\ntypedef {computed(dtype)} A;\n"
                 f"constexpr int VEC = {vector};\nconstexpr bool LAST = {'true' if combine == 'last' else 'false'};\n"
-                f"#define COMBINE {_COMBINE[combine]}\n"
+                f'#include "combine.cuh"\ntypedef {_COMBINE[combine]} Combine;\n'
             )
             text = settings + sources.read("segments.cu")
             names = ("segments", "segment_ends")
