@@ -79,5 +79,5 @@ class Pool:
             struct = words.view(np.dtype((np.void, words.nbytes)))
             while len(self._tables) >= _KEPT:
                 del self._tables[next(iter(self._tables))]
-            found = self._tables[windows] = self._xp.array(np.array(tables, np.int32)), struct
+            found = self._tables[windows] = self._xp.asarray(np.array(tables, np.int32)), struct
         return found
