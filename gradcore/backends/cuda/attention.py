@@ -90,7 +90,7 @@ class Attention:
                 + sources.read("attention.cu")
             )
             kernels = self._kernels[key_] = self._compiler.kernels(text, _NAMES, f"attention of {dtype.name}")
-        strides = (0, 0, 0) if mask is None else tuple(s // mask.itemsize for s in mask.strides)
+        strides = (0, 0, 0) if mask is None else tuple(s // mask.dtype.itemsize for s in mask.strides)
         words = np.concatenate([np.array(strides, np.int64).view(np.int32), np.array([n, m, e, f], np.int32)])
         sizes = words.view(np.dtype((np.void, words.nbytes)))
         return kernels, rows, (scalar(computed(compute))(scale), sizes)
