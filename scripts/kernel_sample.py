@@ -22,7 +22,7 @@ import numpy as np
 
 from gradcore import expr, optim
 from gradcore.autograd.tape import wrap
-from gradcore.backends import Reduction, backend_for
+from gradcore.backends import Reduction, Sliding, Windows, backend_for
 from gradcore.backends.cuda import CudaBackend
 from gradcore.devices import device
 from gradcore.expr import PRIMITIVES, trace
@@ -190,6 +190,46 @@ def _layer_norm(cuda: CudaBackend, make: Inputs) -> Results:
             yield from ((f"{name}, {n}", a) for n, a in found.items() if a is not None)
 
 
+def _convolution(cuda: CudaBackend, make: Inputs) -> Results:
+    """Columns and their sums, with every setting of a convolution that is not 1."""
+    sliding, size, out = Sliding((4, 3), (1, 2), (2, 1), (1, 2)), (6, 9), (7, 4)
+    for dtype in FLOATS:
+        x = make((2, 3, *size), dtype)
+        columns = cuda.unfold(x, sliding, out)
+        yield f"unfold, {dtype}", columns
+        yield f"fold, {dtype}", cuda.fold(columns, sliding, x.shape, out)
+
+
+def _pooling(cuda: CudaBackend, make: Inputs) -> Results:
+    windows = Windows(5, (0, 1, 2), (3, 4, 5), (3, 3, 3)), Windows(6, (0, 2, 4), (2, 4, 6), (2, 2, 2))
+    for dtype in FLOATS:
+        x, grad = make((4, 5, 6), dtype), make((4, 3, 3), dtype)
+        values, places = cuda.max_pool(x, windows)
+        found = {
+            "mean": cuda.mean_pool(x, windows),
+            "mean, backward": cuda.mean_pool_backward(grad, windows),
+            "max": values,
+            "places": places,
+            "max, backward": cuda.max_pool_backward(grad, places, windows),
+        }
+        yield from ((f"{name}, {dtype}", array) for name, array in found.items())
+
+
+def _attention(cuda: CudaBackend, make: Inputs) -> Results:
+    """More than a tile of queries and of keys, with masks of both kinds."""
+    for dtype in FLOATS:
+        q, k, v, grad = (make((2, *s), dtype) for s in ((19, 5), (18, 5), (18, 7), (19, 7)))
+        for name, mask in (
+            ("causal", None),
+            ("bool mask", make.whole((2, 19, 18), 0, 2, "bool")),
+            ("float mask", make((2, 19, 18), dtype)),
+        ):
+            out, lse = cuda.attention(q, k, v, mask, name == "causal", 0.5)
+            gradients = cuda.attention_backward(grad, q, k, v, mask, out, lse, name == "causal", 0.5)
+            for part, array in zip(("out", "lse", "dq", "dk", "dv"), (out, lse, *gradients)):
+                yield f"{name}, {dtype}, {part}", array
+
+
 _TENSORS = ((3,), (9000,), (5, 7), ())
 
 
@@ -257,6 +297,9 @@ FAMILIES: dict[str, Callable[[CudaBackend, Inputs], Results]] = {
     "softmax": _softmax,
     "cross_entropy": _cross_entropy,
     "layer_norm": _layer_norm,
+    "convolution": _convolution,
+    "pooling": _pooling,
+    "attention": _attention,
     "optimizers": _optimizers,
     "random": _random,
     "indexing": _indexing,

@@ -145,17 +145,17 @@ def _calls(op: Elementwise) -> Iterator[tuple[list[Any], dict[str, Any]]]:
     yield inputs, attrs
     for i, name in enumerate(op.inputs):
         values = [*op.static.get(name, ()), *([None] if op.defaults.get(name, ...) is None else [])]
-        for value in (*values, 2.5 if len(inputs) > 1 else ...):
-            if value is not ...:
-                yield [*inputs[:i], value, *inputs[i + 1 :]], attrs
+        numbers = [2.5] if len(inputs) > 1 and name not in op.tensors else []
+        for value in (*values, *numbers):
+            yield [*inputs[:i], value, *inputs[i + 1 :]], attrs
     options = {n: v for n, v in op.static.items() if n not in op.inputs}
     for name, values in options.items():
         for value in values:
             if isinstance(value, str):
                 yield inputs, {**attrs, name: value}
-    numbers = [n for n, values in options.items() if not isinstance(values[0], str)]
-    if numbers:  # none of the values that are built into the program
-        yield inputs, {**attrs, **dict.fromkeys(numbers, 3)}
+    unlisted = [n for n, values in options.items() if not isinstance(values[0], str)]
+    if unlisted:  # none of the values that are built into the program
+        yield inputs, {**attrs, **dict.fromkeys(unlisted, 3)}
 
 
 def _forward_and_backward(op: Elementwise, inputs: Sequence[Any], attrs: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Pooling: kernels/pool.cu."""
+"""Pooling: kernels/pooling.cu."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Pool:
         kernels = self._kernels.get(dtype)
         if kernels is None:
             settings = f"{half_header([dtype])}typedef {stored(dtype)} T;\ntypedef {computed(dtype)} A;\n"
-            text = settings + sources.read("pool.cu")
+            text = settings + sources.read("pooling.cu")
             found = self._compiler.kernels(text, _NAMES, f"pooling of {dtype.name}")
             kernels = self._kernels[dtype] = dict(zip(_NAMES, found))
         if max(prod(w.size for w in windows), prod(len(w.starts) for w in windows)) >= 1 << 31:

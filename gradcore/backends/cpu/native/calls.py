@@ -85,3 +85,12 @@ def over_rows(kernel: Kernel, arguments: tuple[Any, ...], rows: int, columns: in
         max(1, GRAIN // columns),
     )
     return min((row for row in found if row is not None and row >= 0), default=-1)
+
+
+def over_items(kernel: Kernel, arguments: tuple[Any, ...], items: int, elements: int, *rest: Any) -> None:
+    """`kernel(*arguments, begin, end, *rest)` for all items, of so many elements each."""
+    if items * elements < GRAIN:
+        kernel.short(*arguments, 0, items, *rest)
+    else:
+        run = kernel.long
+        parallel(lambda begin, end: run(*arguments, begin, end, *rest), items, max(1, GRAIN // max(elements, 1)))

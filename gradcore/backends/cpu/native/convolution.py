@@ -5,14 +5,12 @@ from __future__ import annotations
 import functools
 from math import prod
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
 from ...base import Array, Sliding, in_space
 from ..backend import CpuBackend
-from ..threads import parallel
-from .calls import GRAIN, Kernel, kernels
+from .calls import kernels, over_items
 
 
 @functools.cache
@@ -28,15 +26,6 @@ def _geometry(sliding: Sliding, size: tuple[int, ...], out: tuple[int, ...]) -> 
     return np.array(list(axes), np.int64)
 
 
-def _run(kernel: Kernel, arguments: tuple[Any, ...], items: int, elements: int, *rest: int) -> None:
-    """The kernel for all items, of so many elements each."""
-    if items * elements < GRAIN:
-        kernel.short(*arguments, 0, items, *rest)
-    else:
-        run = kernel.long
-        parallel(lambda begin, end: run(*arguments, begin, end, *rest), items, max(1, GRAIN // max(elements, 1)))
-
-
 class NativeConvolution(CpuBackend):
     """The columns of convolutions by native kernels, at every size."""
 
@@ -47,7 +36,7 @@ class NativeConvolution(CpuBackend):
         images, channels = x.shape[:2]
         columns = np.empty((channels * prod(sliding.kernel), images * prod(out)), x.dtype)
         arguments = (x, columns, _geometry(sliding, x.shape[2:], out))
-        _run(native.unfold, arguments, *columns.shape, images, channels)
+        over_items(native.unfold, arguments, *columns.shape, images, channels)
         return columns
 
     def fold(self, columns: Array, sliding: Sliding, shape: tuple[int, ...], out: tuple[int, ...]) -> Array:
@@ -57,5 +46,5 @@ class NativeConvolution(CpuBackend):
         x = np.empty(shape, columns.dtype)
         arguments = (columns, x, _geometry(sliding, shape[2:], out))
         images, channels = shape[:2]
-        _run(native.fold, arguments, images * channels, prod(sliding.kernel) * prod(out), images, channels)
+        over_items(native.fold, arguments, images * channels, prod(sliding.kernel) * prod(out), images, channels)
         return x

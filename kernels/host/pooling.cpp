@@ -1,0 +1,129 @@
+// Means and maxima of the windows of planes of three dimensions, and their gradients, on the host.
+//
+//   mean: y[o] = sum of x[i] over i in window o / count[o]        dx[i] = sum of dy[o] / count[o] over o with i in it
+//   max:  y[o] = x[place[o]], the largest                         dx[i] = sum of dy[o] over o with place[o] = i
+//
+// Layout: planes are contiguous; those from `begin` to `end` are worked on, each as if it were alone, so that the number
+// of threads does not matter. `geometry` has for each dimension its size, the number of windows and the step within
+// them; `tables` the starts, stops and counts of the windows, one dimension after the other.
+//
+// Given by the launcher: T, the type stored; A, the type computed in.
+// Bytes moved: input and result once, 8 bytes for each place.
+#include "host/python.h"
+#include "host/rows.h"
+
+namespace {
+
+struct Axis {
+  long long size, out, step;
+};
+
+// The windows of the three dimensions.
+struct Windows {
+  const Axis *axes;
+  const long long *starts[3], *stops[3], *counts[3];
+  Windows(const long long *geometry, const long long *tables) : axes(reinterpret_cast<const Axis *>(geometry)) {
+    for (int i = 0; i < 3; i++) {
+      starts[i] = tables;
+      stops[i] = starts[i] + axes[i].out;
+      tables = (counts[i] = stops[i] + axes[i].out) + axes[i].out;
+    }
+  }
+  long long size() const { return axes[0].size * axes[1].size * axes[2].size; }
+  long long out() const { return axes[0].out * axes[1].out * axes[2].out; }
+
+  // f(o, d, h, w) for all windows, o being their number.
+  template <class F>
+  __forceinline__ void each(F f) const {
+    long long o = 0;
+    for (long long d = 0; d < axes[0].out; d++)
+      for (long long h = 0; h < axes[1].out; h++)
+        for (long long w = 0; w < axes[2].out; w++, o++) f(o, d, h, w);
+  }
+  // g(i) for the places of the window (d, h, w), in their order.
+  template <class G>
+  __forceinline__ void places(long long d, long long h, long long w, G g) const {
+    const long long first = starts[2][w], last = stops[2][w], step = axes[2].step;
+    for (long long z = starts[0][d]; z < stops[0][d]; z += axes[0].step)
+      for (long long y = starts[1][h]; y < stops[1][h]; y += axes[1].step) {
+        const long long line = (z * axes[1].size + y) * axes[2].size;
+        for (long long x = first; x < last; x += step) g(line + x);
+      }
+  }
+  __forceinline__ A count(long long d, long long h, long long w) const {
+    return static_cast<A>(counts[0][d] * counts[1][h] * counts[2][w]);
+  }
+};
+
+void mean_pool(const T *x, T *y, const long long *geometry, const long long *tables, long long begin, long long end) {
+  const Windows windows(geometry, tables);
+  for (long long plane = begin; plane < end; plane++) {
+    const T *from = x + plane * windows.size();
+    T *into = y + plane * windows.out();
+    windows.each([&](long long o, long long d, long long h, long long w) {
+      A sum = 0;
+      windows.places(d, h, w, [&](long long i) { sum += gc::to<A>(from[i]); });
+      into[o] = gc::to<T>(sum / windows.count(d, h, w));
+    });
+  }
+}
+
+void mean_pool_backward(const T *dy, T *dx, const long long *geometry, const long long *tables, long long begin,
+                        long long end) {
+  const Windows windows(geometry, tables);
+  const long long size = windows.size();
+  const gc::Scratch room(size);
+  for (long long plane = begin; plane < end; plane++) {
+    const T *from = dy + plane * windows.out();
+    A *sums = gc::result(dx + plane * size, room.at);
+    __builtin_memset(sums, 0, size * sizeof(A));
+    windows.each([&](long long o, long long d, long long h, long long w) {
+      const A part = gc::to<A>(from[o]) / windows.count(d, h, w);
+      windows.places(d, h, w, [&](long long i) { sums[i] += part; });
+    });
+    gc::rounded(dx + plane * size, sums, size);
+  }
+}
+
+void max_pool(const T *x, T *y, long long *places, const long long *geometry, const long long *tables,
+              long long begin, long long end) {
+  const Windows windows(geometry, tables);
+  for (long long plane = begin; plane < end; plane++) {
+    const T *from = x + plane * windows.size();
+    T *into = y + plane * windows.out();
+    long long *where = places + plane * windows.out();
+    windows.each([&](long long o, long long d, long long h, long long w) {
+      long long best = (windows.starts[0][d] * windows.axes[1].size + windows.starts[1][h]) * windows.axes[2].size +
+                       windows.starts[2][w];
+      A top = gc::to<A>(from[best]);
+      windows.places(d, h, w, [&](long long i) {
+        const A value = gc::to<A>(from[i]);
+        const bool larger = (value > top) | (value != value);
+        top = larger ? value : top;
+        best = larger ? i : best;
+      });
+      into[o] = from[best];
+      where[o] = best;
+    });
+  }
+}
+
+void max_pool_backward(const T *dy, const long long *places, T *dx, const long long *geometry,
+                       const long long *tables, long long begin, long long end) {
+  const Windows windows(geometry, tables);
+  const long long size = windows.size(), out = windows.out();
+  const gc::Scratch room(size);
+  for (long long plane = begin; plane < end; plane++) {
+    A *sums = gc::result(dx + plane * size, room.at);
+    __builtin_memset(sums, 0, size * sizeof(A));
+    for (long long o = plane * out; o < (plane + 1) * out; o++) sums[places[o]] += gc::to<A>(dy[o]);
+    gc::rounded(dx + plane * size, sums, size);
+  }
+}
+
+}  // namespace
+
+GC_PYTHON(mean_pool)
+GC_PYTHON(mean_pool_backward)
+GC_PYTHON(max_pool)
+GC_PYTHON(max_pool_backward)
