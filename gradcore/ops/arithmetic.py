@@ -222,7 +222,7 @@ def clamp_max(input: Scalar, max: Scalar) -> Scalar:
     return call("minimum", input, max)
 
 
-@elementwise(name="finite", grad_name="NanToNumBackward0", method=False)
+@elementwise(name="finite", grad_name="NanToNumBackward0", promote="floating", method=False)
 def finite(input: Scalar, *, nan: float, posinf: float, neginf: float) -> Scalar:
     """`input` with these numbers in the place of NaN and the infinities, where the derivative is 0."""
     rest = call("where", call("eq", input, -math.inf), neginf, input)
