@@ -496,7 +496,7 @@ def logsumexp(input: Array, dim: Dims, keepdim: bool = False) -> Array:
     return result if keepdim else result.reshape(reduced_shape(x.shape, dims, False))
 
 
-@elementwise(name="logsumexp_backward", method=False)
+@elementwise(name="logsumexp_backward", promote="floating", method=False)
 def logsumexp_backward(g: Scalar, input: Scalar, result: Scalar) -> Scalar:
     """`g * exp(input - result)`, 0 where all was minus infinity."""
     return g * call("exp", input - call("where", call("eq", result, -math.inf), 0, result))
