@@ -523,6 +523,9 @@ def dot(input: Tensor, tensor: Tensor, *, out: Tensor | None = None) -> Tensor:
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`input @ weight.T + bias` for input (..., in), weight (out, in) and bias (out,): (..., out)."""
 
+def gather(input: Tensor, dim: _int, index: Tensor, *, sparse_grad: _bool = False, out: Tensor | None = None) -> Tensor:
+    """The elements of `input` that `index` names along `dim`: `out[i, j] = input[index[i, j], j]` for `dim` 0."""
+
 def sum(
     input: Tensor,
     dim: _int | Sequence[_int] | None = None,
@@ -656,8 +659,8 @@ def roll(input: Tensor, shifts: _int | Sequence[_int], dims: _int | Sequence[_in
 def diagonal(input: Tensor, offset: _int = 0, dim1: _int = 0, dim2: _int = 1) -> Tensor:
     """The diagonal of the matrices in dimensions `dim1` and `dim2`, as the last dimension: a view."""
 
-def gather(input: Tensor, dim: _int, index: Tensor, *, sparse_grad: _bool = False, out: Tensor | None = None) -> Tensor:
-    """The elements of `input` that `index` names along `dim`: `out[i, j] = input[index[i, j], j]` for `dim` 0."""
+def cumsum(input: Tensor, dim: _int, *, dtype: dtype | None = None, out: Tensor | None = None) -> Tensor:
+    """The sums of the elements up to each one along `dim`; integers and bools are summed as int64."""
 
 def scatter_add(input: Tensor, dim: _int, index: Tensor, src: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`input` with `src` added at the places that `index` names along `dim`: `out[index[i, j], j] += src[i, j]` for
@@ -686,9 +689,6 @@ def index_add(
 
 def index_copy(input: Tensor, dim: _int, index: Tensor, source: Tensor, *, out: Tensor | None = None) -> Tensor:
     """`input` with the slices of `source` along `dim` at the places `index`. Shapes and errors are `index_add`'s."""
-
-def cumsum(input: Tensor, dim: _int, *, dtype: dtype | None = None, out: Tensor | None = None) -> Tensor:
-    """The sums of the elements up to each one along `dim`; integers and bools are summed as int64."""
 
 def multiply(input: Tensor, other: Tensor | _float, *, out: Tensor | None = None) -> Tensor:
     """`input * other`, elementwise with broadcasting and type promotion."""

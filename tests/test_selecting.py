@@ -217,3 +217,12 @@ def test_views_that_take_the_tensors_place() -> None:
     assert y[:, 0].tolist() == [1.0, 3.0, 5.0]
     (y * gc.arange(6.0).reshape(3, 2)).sum().backward()
     assert x.grad.tolist() == [[0.0, 4.0, 8.0], [2.0, 6.0, 10.0]]
+
+
+def test_max_finds_its_place_among_more_elements_than_float32_can_number():
+    n = 2**24 + 2
+    x = gc.zeros(n)
+    x[n - 1] = 1
+    x.requires_grad_()
+    x.max(dim=0).values.backward()
+    assert x.grad[n - 1].item() == 1 and x.grad.sum().item() == 1

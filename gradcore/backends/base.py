@@ -480,8 +480,8 @@ class Backend(Memory):
     def scatter(self, target: Array, index: Array, values: Array, axis: int, combine: str) -> None:
         """Combine `values` with the places of `target` that `index`, of the same shape, names along `axis`.
 
-        `combine` is `"sum"`, `"prod"`, `"max"` or `"min"`, the latter two propagating NaN, or `"last"`: of several
-        values for one place the last takes it.
+        `combine` is `"sum"`, `"prod"`, `"max"` or `"min"`, the latter two propagating NaN, `"last"`: of several values
+        for one place the last takes it, or `"unique"`: no place is named twice, and its value is replaced.
         """
 
     def _along(self, target: Array, index: Array, axis: int) -> tuple[Array, ...]:

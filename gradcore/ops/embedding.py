@@ -9,8 +9,8 @@ from .. import dtypes
 from ..backends import Array, backend_of
 from .arithmetic import add, div, eq, remainder
 from .core import array_of, array_op, one_backend
+from .gathering import check_index
 from .masking import masked_fill
-from .scatter import check_index
 from .shape import each_batched, reshape, unsqueeze
 
 

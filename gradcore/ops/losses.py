@@ -15,7 +15,8 @@ from .arithmetic import div, mul, ne, neg, where
 from .core import ArrayOp, array_op, one_backend
 from .custom import CustomReduction
 from .elementwise import Elementwise, broadcast_shape, common_shape, elementwise, kinds_of
-from .reductions import _MEAN, index_gather, index_scatter, mean, reduce_array
+from .gathering import scatter_add_zeros
+from .reductions import _MEAN, mean, reduce_array
 from .reductions import sum as sum_op
 from .rows import negative_log_likelihood
 from .shape import expand, unsqueeze
@@ -213,7 +214,7 @@ def nll_loss(
     backend.check_index("nll_loss", xp.where(safe < 0, safe - input.shape[1], safe), input.shape[1], 1)
     w = keep.astype(input.dtype) if weight is None else xp.where(keep, weight[safe], 0).astype(input.dtype)
     # (Not by the weight 0 alone: what is ignored may be infinite.)
-    losses = where(keep, neg(mul(index_gather(input, safe[:, None], dim=1)[:, 0], w)), 0)
+    losses = where(keep, neg(mul(backend.gather(input, safe[:, None], 1)[:, 0], w)), 0)
     total = reduce_array("sum", w, None, False)
     if reduction == "none":
         return losses, w, total
@@ -232,13 +233,13 @@ def _nll_rule(
     reduction: str,
     ignore_index: int,
 ) -> Any:
-    rows, classes = input_shape
+    rows = input_shape[0]
     g = div(g, result2) if reduction == "mean" else g
     keep = ne(target, ignore_index)
     # Where all are ignored, the mean divides by 0.
     row = where(keep, neg(mul(expand(g, size=(rows,)), result1)), 0)
     column = unsqueeze(where(keep, target, 0), dim=1)
-    return index_scatter(unsqueeze(row, dim=1), column, size=classes, dim=1), None, None
+    return scatter_add_zeros(unsqueeze(row, dim=1), column, shape=input_shape, dim=1, unique=True), None, None
 
 
 @nll_loss.composite_of

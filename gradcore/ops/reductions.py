@@ -18,7 +18,8 @@ from .arithmetic import pow as pow_op
 from .core import array_of, array_op
 from .dims import Dims, kept_shape, wrap_dim, wrap_dims
 from .elementwise import elementwise
-from .shape import Shape, cat, each_batched, expand, narrow, permute, reshape
+from .gathering import scatter_add_zeros
+from .shape import Shape, cat, expand, narrow, permute, reshape
 
 _identity = trace(lambda x: x)
 _MEAN = trace(lambda acc, count: acc / count)
@@ -358,39 +359,7 @@ def _at_index(g: Any, index: Any, input_shape: Any, dim: int, keepdim: bool) -> 
         return g
     kept = kept_shape(input_shape, (axis,))
     g, index = reshape(g, shape=kept), reshape(index, shape=kept)
-    return index_scatter(g, index, size=input_shape[axis], dim=axis)
-
-
-@array_op(public=False, linear=["grad"])
-def index_scatter(grad: Array, index: Array, size: int, dim: int) -> Array:
-    """Zeros with `grad` at the positions `index` along `dim`; both have size 1 there."""
-    backend = backend_of(grad)
-    positions = backend.xp.arange(size).reshape((size,) + (1,) * (grad.ndim - dim - 1))
-    shape = grad.shape[:dim] + (size,) + grad.shape[dim + 1 :]
-    return backend.elementwise(_AT, (grad, index, positions), grad.dtype, (grad.dtype,), shape)[0]
-
-
-_AT = trace(lambda g, index, position: call("where", call("eq", index, position), g, 0))
-
-
-@array_op(public=False, linear=["input"])
-def index_gather(input: Array, index: Array, dim: int) -> Array:
-    """The elements at the positions `index` (size 1 along `dim`)."""
-    return backend_of(input).xp.take_along_axis(input, index, dim)
-
-
-index_scatter.batching(
-    lambda inputs, shapes, batched, size, dim, attrs: index_scatter(
-        *each_batched(inputs, shapes, batched, size), size=attrs["size"], dim=dim + 1
-    )
-)
-index_gather.batching(
-    lambda inputs, shapes, batched, size, dim: index_gather(*each_batched(inputs, shapes, batched, size), dim=dim + 1)
-)
-index_scatter.derivative(grad=lambda g, index, dim: index_gather(g, index, dim=dim))
-index_gather.derivative(
-    input=lambda g, index, input_shape, dim: index_scatter(g, index, size=input_shape[dim], dim=dim)
-)
+    return scatter_add_zeros(g, index, shape=input_shape, dim=axis, unique=True)
 
 
 def _with_index(name: str, grad_name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Gathering and scattering: elements taken from, and put or added to, the places that an index tensor names."""
+"""Scattering: elements put or added to the places that an index tensor names; and whole slices."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ from .arithmetic import div, eq, mul, remainder, where
 from .core import array_op, one_backend
 from .dims import wrap_dim
 from .elementwise import elementwise
+from .gathering import (
+    along_the_next,
+    check_index,
+    check_places,
+    gather,
+    lines,
+    members,
+    reached,
+    scatter_add_zeros,
+)
 from .reductions import sum as sum_op
-from .shape import each_batched, expand, reshape
-
-Shape = tuple[int, ...]
+from .shape import Shape, expand, reshape
 
 _SCALED = trace(lambda x, alpha: x * alpha)
 
@@ -33,104 +41,15 @@ def is_zero(input: Scalar) -> Scalar:
     return call("where", call("eq", input, 0), 1.0, 0.0)
 
 
-def check_index(op: str, index: Array) -> None:
-    """RuntimeError unless an index has one of the dtypes of indices."""
-    if index.dtype not in (dtypes.int64.numpy, dtypes.int32.numpy):
-        given = dtypes.from_numpy(index.dtype).name
-        raise RuntimeError(f"{op}(): Expected dtype int64 or int32 for index, but got {given}: use index.long()")
-
-
-def lines(x: Array) -> Array:
-    """`x` with at least one dimension."""
-    return x if x.ndim else x.reshape(1)
-
-
-# ---------------------------------------------------------------- each element by itself
-def _check(op: str, input: Array, dim: int, index: Array, src: Any = None) -> int:
-    """`dim` in [0, ndim); RuntimeError or IndexError if the index, or `src`, does not fit."""
-    axis = wrap_dim(dim, input.ndim)
-    if index.size:
-        check_index(op, index)
-    if is_array(src) and src.dtype != input.dtype:
-        a, b = (dtypes.from_numpy(x.dtype).name for x in (input, src))
-        raise RuntimeError(
-            f"{op}(): Expected self.dtype to be equal to src.dtype, but got {a} and {b}: use src.to(self.dtype)"
-        )
-    if index.size == 0:
-        return axis
-    arrays = [("input" if op == "gather" else "self", input), *([("src", src)] if is_array(src) else [])]
-    for name, x in arrays:
-        if lines(x).ndim != lines(index).ndim:
-            raise RuntimeError(
-                f"{op}(): Index tensor must have the same number of dimensions as {name} tensor, but they have "
-                f"{index.ndim} and {x.ndim}"
-            )
-    for d, n in enumerate(index.shape):
-        inside = d == axis or n <= lines(input).shape[d]
-        if op == "gather" and not inside:
-            raise RuntimeError(
-                f"Size does not match at dimension {d} expected index {list(index.shape)} to be no larger than self "
-                f"{list(input.shape)} apart from dimension {axis}"
-            )
-        if not inside or (is_array(src) and n > lines(src).shape[d]):
-            than = f" and to be no larger than src {list(src.shape)}" if is_array(src) else ""
-            raise RuntimeError(
-                f"{op}(): Expected index {list(index.shape)} to be no larger than self {list(input.shape)} apart from "
-                f"dimension {axis}{than}"
-            )
-    backend_of(input).check_index(op, index, lines(input).shape[axis], axis, negative=False)
-    return axis
-
-
-def _reached(x: Array, index: Array, every: int | None = None) -> Array:
-    """The part of `x` that an index reaches: as much as it has of all dimensions but `every`."""
-    return lines(x)[tuple([slice(None) if d == every else slice(n) for d, n in enumerate(lines(index).shape)])]
-
-
-@array_op(apart=True, linear=["input"])
-def gather(input: Array, dim: int, index: Array, *, sparse_grad: bool = False) -> Array:
-    """The elements of `input` that `index` names along `dim`: `out[i, j] = input[index[i, j], j]` for `dim` 0.
-
-    `index` (int64 or int32) has the input's number of dimensions and, but for `dim`, no larger sizes; the result has
-    its shape. The gradients of what was taken several times are added in a fixed order.
-
-    Raises:
-        RuntimeError: sizes or dtypes do not fit.
-        IndexError: an index is out of range, as negative ones are; on CUDA at the next synchronisation.
-    """
-    backend = one_backend("gather", (input, index), ("input", "index"))
-    if sparse_grad:
-        raise NotImplementedError("gather(): gradients are dense here; leave out sparse_grad=True")
-    axis = _check("gather", input, dim, index)
-    if index.size == 0:
-        return backend.empty(index.shape, input.dtype)
-    return backend.gather(_reached(input, index, axis), lines(index), axis).reshape(index.shape)
-
-
-@array_op(public=False, linear=["src"])
-def scatter_add_zeros(src: Array, index: Array, shape: Shape, dim: int) -> Array:
-    """Zeros of `shape` with `src`, which has the index's shape, added at the places that `index` names along `dim`."""
-    backend = backend_of(src)
-    out = backend.full(tuple(shape), 0, src.dtype)
-    if index.size:
-        axis = wrap_dim(dim, len(shape))
-        backend.scatter(_reached(out, index, axis), lines(index), lines(src), axis, "sum")
-    return out
-
-
-gather.derivative(input=lambda g, index, input_shape, dim: scatter_add_zeros(g, index, shape=input_shape, dim=dim))
-scatter_add_zeros.derivative(src=lambda g, index, dim: gather(g, index, dim=dim))
-
-
 @array_op(public=False, name="scatter_src", grad_name="ScatterBackward0", linear=["input src"])
 def scatter_src(input: Array, index: Array, src: Array | float, dim: int) -> Array:
     """A copy of `input` with `src`, a number or of the index's shape, at the places that `index` names along `dim`."""
     backend = one_backend("scatter", (input, index, src), ("input", "index", "src"))
-    axis = _check("scatter", input, dim, index, src)
+    axis = check_places("scatter", input, dim, index, src)
     out = backend.copy(input)
     if index.size:
-        values = _reached(src, index) if is_array(src) else backend.full(lines(index).shape, src, input.dtype)
-        backend.scatter(_reached(out, index, axis), lines(index), values, axis, "last")
+        values = reached(src, index) if is_array(src) else backend.full(lines(index).shape, src, input.dtype)
+        backend.scatter(reached(out, index, axis), lines(index), values, axis, "last")
     return out
 
 
@@ -152,10 +71,10 @@ def scatter_add(input: Array, dim: int, index: Array, src: Array) -> Array:
         IndexError: an index is out of range, as negative ones are; on CUDA at the next synchronisation.
     """
     backend = one_backend("scatter_add", (input, index, src), ("input", "index", "src"))
-    axis = _check("scatter_add", input, dim, index, src)
+    axis = check_places("scatter_add", input, dim, index, src)
     out = backend.copy(input)
     if index.size:
-        backend.scatter(_reached(out, index, axis), lines(index), _reached(src, index), axis, "sum")
+        backend.scatter(reached(out, index, axis), lines(index), reached(src, index), axis, "sum")
     return out
 
 
@@ -177,18 +96,18 @@ def scatter_reduce(
     backend = one_backend("scatter_reduce", (input, index, src), ("input", "index", "src"))
     if reduce not in _COMBINE:
         raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}.")
-    axis = _check("scatter_reduce", input, dim, index, src)
+    axis = check_places("scatter_reduce", input, dim, index, src)
     out = backend.copy(input)
     if not index.size:
         return out
-    xp, target, at, values = backend.xp, _reached(out, index, axis), lines(index), _reached(src, index)
+    xp, target, at, values = backend.xp, reached(out, index, axis), lines(index), reached(src, index)
     if not include_self:
         first = values if reduce in ("amax", "amin") else backend.full(at.shape, _NEUTRAL[reduce], out.dtype)
         backend.scatter(target, at, first, axis, "last")
     backend.scatter(target, at, values, axis, _COMBINE[reduce])
     if reduce == "mean":
         counts = backend.full(lines(out).shape, int(include_self), dtypes.int64.numpy)
-        backend.scatter(_reached(counts, at, axis), at, backend.full(at.shape, 1, counts.dtype), axis, "sum")
+        backend.scatter(reached(counts, at, axis), at, backend.full(at.shape, 1, counts.dtype), axis, "sum")
         counts = xp.maximum(counts, 1).reshape(out.shape)
         out = xp.floor_divide(out, counts) if out.dtype.kind in "iu" else (out / counts).astype(out.dtype)
     return out
@@ -376,34 +295,8 @@ index_fill_value.derivative(
 
 
 # ---------------------------------------------------------------- batches
-def members(inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int) -> list[Any]:
-    """The inputs with the batch in front and at least one more dimension; numbers and what is None as they are."""
-    out = []
-    for x, shape, b in zip(inputs, shapes, batched):
-        if shape is not None:
-            (x,) = each_batched((x,), (shape,), (b,), size)
-            x = x if shape else reshape(x, shape=(size, 1))
-        out.append(x)
-    return out
-
-
-def _along_the_next(op: Any) -> None:
-    """Give an op of tensors of one rank its batch rule: the same, along the dimension after."""
-
-    @op.batching
-    def rule(
-        inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int, attrs: dict[str, Any]
-    ) -> Any:
-        target = attrs.get("shape", shapes[0])
-        given = {**attrs, "dim": wrap_dim(attrs["dim"], len(target)) + 1}
-        if "shape" in attrs:
-            given["shape"] = (size, *(target or (1,)))
-        out = op(*members(inputs, shapes, batched, size), **given)
-        return out if (shapes[1] if op is gather else target) else reshape(out, shape=(size,))
-
-
-for _op in (gather, scatter_add_zeros, scatter_src, scatter_add, scatter_reduce):
-    _along_the_next(_op)
+for _op in (scatter_src, scatter_add, scatter_reduce):
+    along_the_next(_op)
 
 
 def _slices_along_the_next(op: Any, each: Callable[..., Any]) -> None:

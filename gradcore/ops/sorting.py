@@ -8,7 +8,7 @@ from .. import dtypes
 from ..backends import Array, backend_of
 from .core import array_op
 from .dims import wrap_dim
-from .scatter import scatter_add_zeros
+from .gathering import scatter_add_zeros
 from .shape import reshape
 
 
@@ -23,7 +23,7 @@ def sort(input: Array, dim: int, descending: bool) -> tuple[Array, Array]:
 
 
 def _back(gs: Any, result1: Any, input_shape: Any, dim: int) -> Any:
-    return scatter_add_zeros(gs[0], result1, shape=input_shape, dim=dim)
+    return scatter_add_zeros(gs[0], result1, shape=input_shape, dim=dim, unique=True)
 
 
 def _along_the_next(op: Any) -> None:

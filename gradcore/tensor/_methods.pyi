@@ -149,6 +149,8 @@ class TensorMethods(Variable):
         """The products of a batch of matrices (b, n, k) and (b, k, m): (b, n, m)."""
     def dot(self, tensor: Tensor) -> Tensor:
         """The inner product of two vectors of equal length."""
+    def gather(self, dim: _int, index: Tensor, *, sparse_grad: _bool = False) -> Tensor:
+        """The elements of `input` that `index` names along `dim`: `out[i, j] = input[index[i, j], j]` for `dim` 0."""
     def sum(
         self, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False, *, dtype: dtype | None = None
     ) -> Tensor:
@@ -229,8 +231,8 @@ class TensorMethods(Variable):
         start."""
     def diagonal(self, offset: _int = 0, dim1: _int = 0, dim2: _int = 1) -> Tensor:
         """The diagonal of the matrices in dimensions `dim1` and `dim2`, as the last dimension: a view."""
-    def gather(self, dim: _int, index: Tensor, *, sparse_grad: _bool = False) -> Tensor:
-        """The elements of `input` that `index` names along `dim`: `out[i, j] = input[index[i, j], j]` for `dim` 0."""
+    def cumsum(self, dim: _int, *, dtype: dtype | None = None) -> Tensor:
+        """The sums of the elements up to each one along `dim`; integers and bools are summed as int64."""
     def scatter_add(self, dim: _int, index: Tensor, src: Tensor) -> Tensor:
         """`input` with `src` added at the places that `index` names along `dim`: `out[index[i, j], j] += src[i, j]` for
         0."""
@@ -247,8 +249,6 @@ class TensorMethods(Variable):
     def index_copy(self, dim: _int, index: Tensor, source: Tensor) -> Tensor:
         """`input` with the slices of `source` along `dim` at the places `index`. Shapes and errors are
         `index_add`'s."""
-    def cumsum(self, dim: _int, *, dtype: dtype | None = None) -> Tensor:
-        """The sums of the elements up to each one along `dim`; integers and bools are summed as int64."""
     def add_(self, other: Tensor | _float, *, alpha: _float = 1) -> Self:
         """`add` in place: the tensor is changed and returned."""
     def sub_(self, other: Tensor | _float, *, alpha: _float = 1) -> Self:

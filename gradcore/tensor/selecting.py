@@ -12,7 +12,7 @@ from ..autograd.inplace import apply_inplace, write_out
 from ..autograd.tape import apply, wrap
 from ..autograd.variable import Variable
 from ..backends import backend_of
-from ..ops import masking, rearrange, sorting
+from ..ops import gathering, masking, rearrange, sorting
 from ..ops import scatter as scattering
 from ..ops.dims import wrap_dim
 from .creation import full_like
@@ -110,10 +110,10 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Tensor | tuple[Tensor, 
     With `as_tuple` a vector for each dimension, as for indexing; a tensor without dimensions counts as a vector.
     """
     if as_tuple:
-        array = scattering.lines(input._array)
+        array = gathering.lines(input._array)
         return tuple([wrap(a) for a in sorting.places(array)])
     array = input._array
-    found = sorting.places(scattering.lines(array))
+    found = sorting.places(gathering.lines(array))
     backend = backend_of(array)
     if array.ndim == 0:
         return wrap(backend.empty((found[0].size, 0), dtypes.int64.numpy))
@@ -232,7 +232,7 @@ def _repeated(repeats: Tensor) -> Any:
         raise NotImplementedError(f"\"repeat_interleave\" not implemented for '{name}': use repeats.long()")
     if counts.ndim > 1:
         raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
-    host = backend_of(counts).to_host(scattering.lines(counts))
+    host = backend_of(counts).to_host(gathering.lines(counts))
     if (host < 0).any():
         raise RuntimeError("repeats can not be negative")
     return host

@@ -259,7 +259,7 @@ class CpuBackend(Rows, Norms, Ctc, Convolution, Pooling, Attention, MultiTensor)
 
     def scatter(self, target: Array, index: Array, values: Array, axis: int, combine: str) -> None:
         key = self._along(target, index, axis)
-        if combine == "last":
+        if combine in ("last", "unique"):
             target[key] = values
         elif combine == "sum":
             self.index_add(target, key, values)

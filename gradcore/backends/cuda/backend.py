@@ -238,7 +238,10 @@ class CudaBackend(Backend):
         self._segments.add(target, key, values)
 
     def scatter(self, target: Array, index: Array, values: Array, axis: int, combine: str) -> None:
-        self._segments.along(target, index, values, axis, combine)
+        if combine == "unique":
+            target[self._along(target, index, axis)] = values
+        else:
+            self._segments.along(target, index, values, axis, combine)
 
     # -- random numbers
     def uniform(self, shape: tuple[int, ...], dtype: np.dtype, seed: int, offset: int) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ... import dtypes
@@ -10,6 +10,7 @@ from ...autograd.tape import apply
 from ...backends import Sliding
 from ...ops import convolution as ops
 from ...tensor.tensor import Tensor
+from .families import documented
 
 __all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 
@@ -227,17 +228,7 @@ Raises:
 """
 
 
-def _documented(text: str, ndim: int) -> Callable[[Any], Any]:
-    space, kernel = ", ".join("DHW"[-ndim:] if ndim > 1 else "L"), ", ".join(["kD", "kH", "kW"][-ndim:])
-
-    def decorate(function: Any) -> Any:
-        function.__doc__ = text.format(ndim=ndim, s="s" if ndim > 1 else "", space=space, kernel=kernel)
-        return function
-
-    return decorate
-
-
-@_documented(_CONVOLUTION, 1)
+@documented(_CONVOLUTION, 1)
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -250,7 +241,7 @@ def conv1d(
     return _convolution("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
-@_documented(_CONVOLUTION, 2)
+@documented(_CONVOLUTION, 2)
 def conv2d(
     input: Tensor,
     weight: Tensor,
@@ -263,7 +254,7 @@ def conv2d(
     return _convolution("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
-@_documented(_CONVOLUTION, 3)
+@documented(_CONVOLUTION, 3)
 def conv3d(
     input: Tensor,
     weight: Tensor,
@@ -276,7 +267,7 @@ def conv3d(
     return _convolution("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
 
 
-@_documented(_TRANSPOSED, 1)
+@documented(_TRANSPOSED, 1)
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,
@@ -291,7 +282,7 @@ def conv_transpose1d(
     return _transposed("conv_transpose1d", 1, *args)
 
 
-@_documented(_TRANSPOSED, 2)
+@documented(_TRANSPOSED, 2)
 def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
@@ -306,7 +297,7 @@ def conv_transpose2d(
     return _transposed("conv_transpose2d", 2, *args)
 
 
-@_documented(_TRANSPOSED, 3)
+@documented(_TRANSPOSED, 3)
 def conv_transpose3d(
     input: Tensor,
     weight: Tensor,

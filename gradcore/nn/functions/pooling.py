@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +11,7 @@ from ...autograd.tape import apply
 from ...backends import Windows
 from ...ops import pooling as ops
 from ...tensor.tensor import Tensor
+from .families import documented
 
 _KINDS = ("avg_pool", "max_pool", "adaptive_avg_pool", "adaptive_max_pool")
 __all__ = [f"{kind}{n}d" for kind in _KINDS for n in (1, 2, 3)]  # noqa: PLE0605
@@ -258,16 +259,6 @@ Raises:
 _INDICES = " With `return_indices` also each one's place, as `max_pool{ndim}d` gives it."
 
 
-def _documented(text: str, ndim: int, **values: str) -> Callable[[Any], Any]:
-    def decorate(function: Any) -> Any:
-        space = ", ".join("DHW"[-ndim:] if ndim > 1 else "L")
-        more = values.pop("more", "").format(ndim=ndim)
-        function.__doc__ = text.format(space=space, more=more, **values)
-        return function
-
-    return decorate
-
-
 def _max_pool(
     ndim: int,
     input: Tensor,
@@ -286,7 +277,7 @@ def _max_pool(
     return (values, indices) if return_indices else values
 
 
-@_documented(_MAX_POOL, 1)
+@documented(_MAX_POOL, 1)
 def max_pool1d(
     input: Tensor,
     kernel_size: Sizes,
@@ -312,7 +303,7 @@ def max_pool1d_with_indices(
     return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, True)
 
 
-@_documented(_MAX_POOL, 2)
+@documented(_MAX_POOL, 2)
 def max_pool2d(
     input: Tensor,
     kernel_size: Sizes,
@@ -338,7 +329,7 @@ def max_pool2d_with_indices(
     return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, True)
 
 
-@_documented(_MAX_POOL, 3)
+@documented(_MAX_POOL, 3)
 def max_pool3d(
     input: Tensor,
     kernel_size: Sizes,
@@ -408,12 +399,12 @@ def _adaptive_max_pool(ndim: int, input: Tensor, output_size: Any, return_indice
     return (values, indices) if return_indices else values
 
 
-@_documented(_ADAPTIVE, 1, what="mean")
+@documented(_ADAPTIVE, 1, what="mean", more="")
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     return _adaptive_avg_pool(1, input, output_size)
 
 
-@_documented(_ADAPTIVE, 1, what="largest element", more=_INDICES)
+@documented(_ADAPTIVE, 1, what="largest element", more=_INDICES)
 def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     return _adaptive_max_pool(1, input, output_size, return_indices)
 
@@ -423,12 +414,12 @@ def adaptive_max_pool1d_with_indices(input: Tensor, output_size: Any, return_ind
     return _adaptive_max_pool(1, input, output_size, True)
 
 
-@_documented(_ADAPTIVE, 2, what="mean")
+@documented(_ADAPTIVE, 2, what="mean", more="")
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     return _adaptive_avg_pool(2, input, output_size)
 
 
-@_documented(_ADAPTIVE, 2, what="largest element", more=_INDICES)
+@documented(_ADAPTIVE, 2, what="largest element", more=_INDICES)
 def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     return _adaptive_max_pool(2, input, output_size, return_indices)
 
@@ -438,12 +429,12 @@ def adaptive_max_pool2d_with_indices(input: Tensor, output_size: Any, return_ind
     return _adaptive_max_pool(2, input, output_size, True)
 
 
-@_documented(_ADAPTIVE, 3, what="mean")
+@documented(_ADAPTIVE, 3, what="mean", more="")
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     return _adaptive_avg_pool(3, input, output_size)
 
 
-@_documented(_ADAPTIVE, 3, what="largest element", more=_INDICES)
+@documented(_ADAPTIVE, 3, what="largest element", more=_INDICES)
 def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     return _adaptive_max_pool(3, input, output_size, return_indices)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ...tensor.creation import arange, empty
+from ...tensor.creation import empty
 from ...tensor.tensor import Tensor
 from .. import functional as F
 from .. import init
@@ -77,24 +77,6 @@ class _Convolution(Module):
             if fan_in:
                 init.uniform_(self.bias, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in))
 
-    def _sides(self) -> list[tuple[int, int]]:
-        """What is added before and after, for each dimension."""
-        if self.padding == "valid":
-            return [(0, 0)] * self.ndim
-        if self.padding == "same":
-            total = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size)]
-            return [(n // 2, n - n // 2) for n in total]
-        return [(int(p), int(p)) for p in self.padding]
-
-    def forward(self, input: Tensor) -> Tensor:
-        padding: Any = self.padding
-        if self.padding_mode != "zeros":
-            for dim, (before, after) in enumerate(self._sides(), -self.ndim):
-                input = _padded(input, dim, before, after, self.padding_mode)
-            padding = 0
-        function = getattr(F, f"conv{self.ndim}d")
-        return function(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
-
     def extra_repr(self) -> str:
         none = (0,) * self.ndim
         parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"]
@@ -107,31 +89,64 @@ class _Convolution(Module):
         return ", ".join(parts)
 
 
-def _padded(x: Any, dim: int, before: int, after: int, mode: str) -> Any:
-    """`x` with what `mode` says beside it along one dimension."""
-    size = x.shape[dim]
-    place = arange(-before, size + after)
-    if mode == "replicate":
-        place = place.clamp(0, size - 1)
-    elif max(before, after) >= size + (mode == "circular"):
-        what = (
-            "Padding value causes wrapping around more than once."
-            if mode == "circular"
-            else (
-                f"Argument #4: Padding size should be less than the corresponding input dimension, but got: padding "
-                f"({before}, {after}) at dimension {x.ndim + dim} of input {list(x.shape)}"
-            )
-        )
-        raise RuntimeError(what)
-    elif mode == "circular":
-        place = place.remainder(size)
-    else:
-        place = (size - 1) - ((size - 1) - place.abs()).abs()
-    return x[(..., place.to(x.device), *(slice(None),) * (-dim - 1))]
+class _Conv(_Convolution):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sizes,
+        stride: Sizes = 1,
+        padding: str | Sizes = 0,
+        dilation: Sizes = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ):
+        first, rest = (in_channels, out_channels, kernel_size, stride, padding), (bias, padding_mode, device, dtype)
+        super().__init__(*first, 0, dilation, groups, *rest)
+
+    def _sides(self) -> list[tuple[int, int]]:
+        """What is added before and after, for each dimension."""
+        if self.padding == "valid":
+            return [(0, 0)] * self.ndim
+        if self.padding == "same":
+            total = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size)]
+            return [(n // 2, n - n // 2) for n in total]
+        return [(int(p), int(p)) for p in self.padding]
+
+    def forward(self, input: Tensor) -> Tensor:
+        padding: Any = self.padding
+        if self.padding_mode != "zeros":
+            sides = [n for pair in reversed(self._sides()) for n in pair]  # the last dimension first
+            input, padding = F.pad(input, sides, self.padding_mode), 0
+        function = getattr(F, f"conv{self.ndim}d")
+        return function(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
-class _TransposedConvolution(_Convolution):
+class _ConvTranspose(_Convolution):
     transposed = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sizes,
+        stride: Sizes = 1,
+        padding: Sizes = 0,
+        output_padding: Sizes = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Sizes = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ):
+        if padding_mode != "zeros":
+            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
+        first = (in_channels, out_channels, kernel_size, stride, padding, output_padding)
+        super().__init__(*first, dilation, groups, bias, padding_mode, device, dtype)
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """`output_size`, the spatial sizes of the result or all of them, chooses among those that are possible."""
@@ -160,7 +175,7 @@ class _TransposedConvolution(_Convolution):
         return tuple(n - a for n, a in zip(wanted, least))
 
 
-class Conv1d(_Convolution):
+class Conv1d(_Conv):
     """`functional.conv1d` of (N, C, L), with or without N.
 
     `weight` (out_channels, in_channels / groups, *kernel_size) and `bias` (out_channels,) start uniform in
@@ -174,89 +189,25 @@ class Conv1d(_Convolution):
 
     ndim = 1
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Sizes,
-        stride: Sizes = 1,
-        padding: str | Sizes = 0,
-        dilation: Sizes = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-    ):
-        first, rest = (in_channels, out_channels, kernel_size, stride, padding), (bias, padding_mode, device, dtype)
-        super().__init__(*first, 0, dilation, groups, *rest)
 
+class Conv2d(_Conv):
+    """`functional.conv2d` of (N, C, H, W), with or without N; parameters are those of `Conv1d`.
 
-class Conv2d(_Convolution):
-    """`functional.conv2d` of (N, C, H, W), with or without N.
-
-    `weight` (out_channels, in_channels / groups, *kernel_size) and `bias` (out_channels,) start uniform in
-    [-1/sqrt(k), 1/sqrt(k)], k being the products that are summed. `padding_mode` says what is added on both sides:
-    "zeros", "reflect", "replicate" or "circular".
-
-    >>> from gradcore import nn
-    >>> nn.Conv2d(3, 8, 3, padding="same")
-    Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1), padding=same)
+    >>> import gradcore as gc
+    >>> gc.nn.Conv2d(3, 8, 3, padding=1)(gc.zeros(1, 3, 28, 28)).shape
+    gradcore.Size([1, 8, 28, 28])
     """
 
     ndim = 2
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Sizes,
-        stride: Sizes = 1,
-        padding: str | Sizes = 0,
-        dilation: Sizes = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-    ):
-        first, rest = (in_channels, out_channels, kernel_size, stride, padding), (bias, padding_mode, device, dtype)
-        super().__init__(*first, 0, dilation, groups, *rest)
 
-
-class Conv3d(_Convolution):
-    """`functional.conv3d` of (N, C, D, H, W), with or without N.
-
-    `weight` (out_channels, in_channels / groups, *kernel_size) and `bias` (out_channels,) start uniform in
-    [-1/sqrt(k), 1/sqrt(k)], k being the products that are summed. `padding_mode` says what is added on both sides:
-    "zeros", "reflect", "replicate" or "circular".
-
-    >>> from gradcore import nn
-    >>> nn.Conv3d(3, 8, 3, padding="same")
-    Conv3d(3, 8, kernel_size=(3, 3, 3), stride=(1, 1, 1), padding=same)
-    """
+class Conv3d(_Conv):
+    """`functional.conv3d` of (N, C, D, H, W), with or without N; parameters are those of `Conv1d`."""
 
     ndim = 3
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Sizes,
-        stride: Sizes = 1,
-        padding: str | Sizes = 0,
-        dilation: Sizes = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-    ):
-        first, rest = (in_channels, out_channels, kernel_size, stride, padding), (bias, padding_mode, device, dtype)
-        super().__init__(*first, 0, dilation, groups, *rest)
 
-
-class ConvTranspose1d(_TransposedConvolution):
+class ConvTranspose1d(_ConvTranspose):
     """`functional.conv_transpose1d` of (N, C, L), with or without N.
 
     `weight` (in_channels, out_channels / groups, *kernel_size) and `bias` (out_channels,) start uniform in
@@ -265,82 +216,15 @@ class ConvTranspose1d(_TransposedConvolution):
 
     ndim = 1
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Sizes,
-        stride: Sizes = 1,
-        padding: Sizes = 0,
-        output_padding: Sizes = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: Sizes = 1,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-    ):
-        if padding_mode != "zeros":
-            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
-        first = (in_channels, out_channels, kernel_size, stride, padding, output_padding)
-        super().__init__(*first, dilation, groups, bias, padding_mode, device, dtype)
 
-
-class ConvTranspose2d(_TransposedConvolution):
-    """`functional.conv_transpose2d` of (N, C, H, W), with or without N.
-
-    `weight` (in_channels, out_channels / groups, *kernel_size) and `bias` (out_channels,) start uniform in
-    [-1/sqrt(k), 1/sqrt(k)], k being a row of the weight.
-    """
+class ConvTranspose2d(_ConvTranspose):
+    """`functional.conv_transpose2d` of (N, C, H, W), with or without N; parameters are those of `ConvTranspose1d`."""
 
     ndim = 2
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Sizes,
-        stride: Sizes = 1,
-        padding: Sizes = 0,
-        output_padding: Sizes = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: Sizes = 1,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-    ):
-        if padding_mode != "zeros":
-            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
-        first = (in_channels, out_channels, kernel_size, stride, padding, output_padding)
-        super().__init__(*first, dilation, groups, bias, padding_mode, device, dtype)
 
-
-class ConvTranspose3d(_TransposedConvolution):
-    """`functional.conv_transpose3d` of (N, C, D, H, W), with or without N.
-
-    `weight` (in_channels, out_channels / groups, *kernel_size) and `bias` (out_channels,) start uniform in
-    [-1/sqrt(k), 1/sqrt(k)], k being a row of the weight.
-    """
+class ConvTranspose3d(_ConvTranspose):
+    """`functional.conv_transpose3d` of (N, C, D, H, W), with or without N; parameters are those of
+    `ConvTranspose1d`."""
 
     ndim = 3
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Sizes,
-        stride: Sizes = 1,
-        padding: Sizes = 0,
-        output_padding: Sizes = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: Sizes = 1,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-    ):
-        if padding_mode != "zeros":
-            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
-        first = (in_channels, out_channels, kernel_size, stride, padding, output_padding)
-        super().__init__(*first, dilation, groups, bias, padding_mode, device, dtype)
