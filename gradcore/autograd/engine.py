@@ -24,7 +24,7 @@ from .lines import written
 from .saved import FREED, saved_tensor, unpacked
 from .tape import edge_of, tell, type_name, wrap
 from .tracer import Tracer
-from .variable import Edge, Moment, Node, Variable, bump, last_change
+from .variable import Edge, Moment, Node, Variable, bump, last_change, reachable
 
 # Looks at what each node gives, in anomaly mode.
 anomaly: Any = None
@@ -48,13 +48,7 @@ class Pass:
         if self.needed is not None:
             return edge in self.needed
         if self._reached is None:
-            waiting: list[Any] = [edge_of(t) for t, _ in self.roots]
-            self._reached = set()
-            while waiting:
-                e = waiting.pop()
-                if e is not None and e not in self._reached:
-                    self._reached.add(e)
-                    waiting.extend(e.edges if e.__class__ is Node else ())
+            self._reached = set(reachable(edge_of(t) for t, _ in self.roots))
         return edge in self._reached
 
 

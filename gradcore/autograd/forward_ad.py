@@ -17,7 +17,7 @@ from .. import dtypes
 from ..ops.shape import view
 from . import tape
 from .grad_mode import mode
-from .tangents import Level, laid_out_as, set_tangent, tangent_of, without_tangents
+from .tangents import Level, check_size, laid_out_as, set_tangent, tangent_of, without_tangents
 from .tracer import Tracer
 from .variable import Variable
 
@@ -115,12 +115,7 @@ def make_dual(tensor: Any, tangent: Any, *, level: int | None = None) -> Any:
         dtype = dtypes.from_numpy(t._array.dtype)
         if not dtype.is_floating_point:
             raise ValueError(f"Expected {name} to be floating point or complex, but got: {dtype}")
-    if tensor._array.shape != tangent._array.shape:
-        raise RuntimeError(
-            "Trying to set a forward gradient that has a different size than that of the original Tensor, this is not "
-            f"supported. Tensor is of size {list(tensor._array.shape)} while the given forward gradient is of size "
-            f"{list(tangent._array.shape)}."
-        )
+    check_size(tensor, tangent)
     if tangent_of(tensor) is not None:
         raise RuntimeError(
             "Making a dual Tensor based on a Tensor that already has a forward gradient at the same level 0 is not "

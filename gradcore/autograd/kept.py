@@ -15,7 +15,7 @@ from typing import Any
 from ..expr.graph import input_names
 from ..ops.elementwise import Elementwise
 from .tape import Observer, edge_of
-from .variable import Node, Variable
+from .variable import Node, Variable, reachable
 
 
 class Trail(Observer):
@@ -62,17 +62,10 @@ class Trail(Observer):
 def is_cut(t: Variable, placed: Sequence[Variable], trail: Trail | None) -> bool:
     """Whether `t`, which has a history and depends on the inputs, does so in a way that its history does not show: by a
     leaf that is not `placed` and that `trail` reaches."""
-    waiting, seen = [edge_of(t)], set()
-    while waiting:
-        edge = waiting.pop()
-        if edge is None or id(edge) in seen:
-            continue
-        seen.add(id(edge))
-        if isinstance(edge, Node):
-            waiting.extend(edge.edges)
-        elif (trail is None or trail.reaches(edge)) and not any(edge is p for p in placed):
-            return True
-    return False
+    return any(
+        not isinstance(edge, Node) and (trail is None or trail.reaches(edge)) and not any(edge is p for p in placed)
+        for edge in reachable([edge_of(t)])
+    )
 
 
 @cache

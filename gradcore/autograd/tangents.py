@@ -86,6 +86,16 @@ def set_tangent(t: Variable, value: Any) -> None:
     level.tangents.add(t._tangent)
 
 
+def check_size(t: Variable, tangent: Variable) -> None:
+    """RuntimeError unless `tangent` has the shape of what it is a tangent of."""
+    if t._array.shape != tangent._array.shape:
+        raise RuntimeError(
+            "Trying to set a forward gradient that has a different size than that of the original Tensor, this is not "
+            f"supported. Tensor is of size {list(t._array.shape)} while the given forward gradient is of size "
+            f"{list(tangent._array.shape)}."
+        )
+
+
 def laid_out_as(t: Variable, value: Any) -> Any:
     """`value` in memory in the order of `t`, so that what is a view of one is a view of the other."""
     strides = t._array.strides

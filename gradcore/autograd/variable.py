@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Union
 
 import numpy as np
@@ -368,6 +368,19 @@ class AccumulateGrad(Node):
 
     def __repr__(self) -> str:
         return f"<AccumulateGrad object at {id(self.variable):#x}>"
+
+
+def reachable(edges: Iterable[Edge]) -> Iterator[Any]:
+    """The nodes and leaves that gradients given to `edges` may come to, these included, each once."""
+    waiting, seen = list(edges), set()
+    while waiting:
+        edge = waiting.pop()
+        if edge is None or id(edge) in seen:
+            continue
+        seen.add(id(edge))
+        yield edge
+        if edge.__class__ is Node:
+            waiting.extend(edge.edges)
 
 
 def describe(array: Array) -> tuple[tuple[int, ...], Any, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from ..backends import backend_of, is_array
 from ..devices import device
 from .tape import edge_of, wants_grad
-from .variable import Node, Variable
+from .variable import Node, Variable, reachable
 
 
 def graph_below(
@@ -26,16 +26,8 @@ def graph_below(
             raise TypeError(f"{caller}(): expected a Tensor or a sequence of Tensors, got {type(t).__name__}")
         if not wants_grad(t):
             raise RuntimeError(f"{caller}(): element {i} of tensors does not require grad and does not have a grad_fn")
-    found: dict[Any, None] = {}
-    waiting: list[Any] = [edge_of(t) for t in roots]
-    while waiting:
-        edge = waiting.pop()
-        if edge is not None and edge not in found:
-            found[edge] = None
-            if isinstance(edge, Node):
-                waiting.extend(edge.edges)
     # The clock of the tape runs backwards.
-    nodes = sorted((e for e in found if isinstance(e, Node)), key=lambda node: node.sequence)
+    nodes = sorted((e for e in reachable(map(edge_of, roots)) if isinstance(e, Node)), key=lambda node: node.sequence)
     met = dict.fromkeys(e for edges in (*(n.edges for n in nodes), map(edge_of, roots)) for e in edges)
     return roots, nodes, [e for e in met if isinstance(e, Variable)]
 

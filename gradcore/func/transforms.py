@@ -10,6 +10,7 @@ from .. import dtypes
 from ..autograd.derivatives import Tangents, filled_like, gradients, jacobian, jacobian_by_rows, with_history_of
 from ..autograd.forward_ad import dual_level, make_dual, unpack_dual
 from ..autograd.grad_mode import is_grad_enabled, mode, recording
+from ..autograd.tangents import check_size
 from ..autograd.tape import wants_grad
 from ..autograd.variable import Variable
 from ..utils._pytree import Structure, flatten, unflatten
@@ -288,12 +289,7 @@ def jvp(
     for p, t in zip(flat_primals, flat_tangents):
         if not isinstance(t, Variable):
             raise RuntimeError(f"{_JVP}: Expected tangents to only contain Tensors, got {type(t)}")
-        if p._array.shape != t._array.shape:
-            raise RuntimeError(
-                "Trying to set a forward gradient that has a different size than that of the original Tensor, this is "
-                f"not supported. Tensor is of size {list(p._array.shape)} while the given forward gradient is of size "
-                f"{list(t._array.shape)}."
-            )
+        check_size(p, t)
     if mode.dual_level is None:
         return _forward(func, list(zip(flat_primals, flat_tangents)), structure, strict, has_aux)
     run = _Run(func, primals, None, has_aux, _JVP)

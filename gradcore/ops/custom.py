@@ -17,7 +17,7 @@ from .core import Attrs, BatchRule, Op, Plan, array_of, one_backend
 from .dims import wrap_dims
 from .elementwise import Elementwise, broadcast_shape, common_shape, kinds_of, promoted_as_members
 from .reductions import amax, amin, check_extreme, extreme_rule, prod_rule, spread
-from .shape import reshape, with_rank
+from .shape import each_ranked, reshape
 
 COMBINES = ("sum", "prod", "max", "min", "any", "all")
 
@@ -192,8 +192,7 @@ class CustomReduction(Op):
             inputs = [reshape(x, shape=(size, 1)) if b else x for x, b in zip(inputs, batched)]
             rank, dims, attrs = 1, (1,), {**attrs, "keepdim": False}
         values = promoted_as_members(inputs, shapes, batched)
-        aligned = [with_rank(x, s, rank, size) if b else x for x, s, b in zip(values, shapes, batched)]
-        return op(*aligned, **{**attrs, "dim": dims})
+        return op(*each_ranked(values, shapes, batched, rank, size), **{**attrs, "dim": dims})
 
     batch_rule = BatchRule(_batch)
 

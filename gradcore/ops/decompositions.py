@@ -14,7 +14,7 @@ from .core import array_op, one_backend
 from .linalg import matmul, transposed
 from .masking import tril
 from .rearrange import diagonal, diagonal_backward
-from .shape import narrow, unsqueeze, with_rank
+from .shape import each_ranked, narrow, unsqueeze
 
 
 class LinAlgError(RuntimeError):
@@ -138,7 +138,7 @@ def _solve_batch(inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence
     for shape in shapes:
         _check_batch("linalg.solve", shape)
     rank = max(map(len, shapes))
-    return solve(*(with_rank(x, s, rank, size) if b else x for x, s, b in zip(inputs, shapes, batched)))
+    return solve(*each_ranked(inputs, shapes, batched, rank, size))
 
 
 @solve.joint_derivative

@@ -17,7 +17,7 @@ from ..expr.graph import Scalar, as_scalar, input_names, make_const, make_input,
 from ..expr.numpy_emit import compile_numpy
 from .convert import to_copy
 from .core import Attrs, BatchRule, Op, Plan, array_of, one_backend, register
-from .shape import with_rank
+from .shape import each_ranked
 
 _CATEGORIES = ("bool", "integer", "floating point")
 _numbers = itertools.count()
@@ -207,7 +207,7 @@ class Elementwise(Op):
         """The members' dimensions aligned, and the op itself."""
         rank = len(common_shape(op.name, [s for s in shapes if s is not None]))
         values = promoted_as_members(inputs, shapes, batched)
-        return op(*(with_rank(x, s, rank, size) if b else x for x, s, b in zip(values, shapes, batched)), **attrs)
+        return op(*each_ranked(values, shapes, batched, rank, size), **attrs)
 
     batch_rule = BatchRule(_batch)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backends import Array, backend_of, is_array
 from .core import array_of, array_op, concrete
-from .shape import clone, each_batched, expand, permute, reshape, with_rank
+from .shape import each_batched, expand, permute, reshape, with_rank
 
 Key = tuple[Any, ...]
 
@@ -230,20 +230,6 @@ def write(target: Array, value: Any, key: Key) -> None:
     target[key] = value
 
 
-@index_put.batching
-def _index_put_batch(
-    inputs: Sequence[Any],
-    shapes: Sequence[Any],
-    key: Key,
-    batched: Sequence[bool],
-    batched_key: Sequence[bool],
-    size: int,
-) -> Any:
-    out = clone(each_batched(inputs[:1], shapes[:1], batched[:1], size)[0])
-    found = layout(key, batched_key, len(shapes[0]), size, True)
-    return index_put(out, _as_written(inputs[1], shapes[1], batched[1], found, out, size), key=found.key)
-
-
 def _as_written(value: Any, shape: Any, batched: bool, found: Layout, target: Any, size: int) -> Any:
     """A value that is written to what a key of batches selects of `target`, laid out as that is."""
     if shape is None:
@@ -299,18 +285,25 @@ def index_put_add(input: Array, value: Array, key: Key) -> Array:
     return out
 
 
-@index_put_add.batching
-def _index_put_add_batch(
-    inputs: Sequence[Any],
-    shapes: Sequence[Any],
-    key: Key,
-    batched: Sequence[bool],
-    batched_key: Sequence[bool],
-    size: int,
-) -> Any:
-    (out,) = each_batched(inputs[:1], shapes[:1], batched[:1], size)
-    found = layout(key, batched_key, len(shapes[0]), size, True)
-    return index_put_add(out, _as_written(inputs[1], shapes[1], batched[1], found, out, size), key=found.key)
-
-
 index_put_add.derivative(input=lambda g: g, value=pick)
+
+
+def _put_in_batches(op: Any) -> None:
+    """Give an op that writes at a key its batch rule."""
+
+    @op.batching
+    def rule(
+        inputs: Sequence[Any],
+        shapes: Sequence[Any],
+        key: Key,
+        batched: Sequence[bool],
+        batched_key: Sequence[bool],
+        size: int,
+    ) -> Any:
+        (target,) = each_batched(inputs[:1], shapes[:1], batched[:1], size)
+        found = layout(key, batched_key, len(shapes[0]), size, True)
+        return op(target, _as_written(inputs[1], shapes[1], batched[1], found, target, size), key=found.key)
+
+
+_put_in_batches(index_put)
+_put_in_batches(index_put_add)

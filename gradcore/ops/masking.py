@@ -12,7 +12,7 @@ from .arithmetic import where
 from .convert import to_copy
 from .core import array_of, array_op, one_backend
 from .elementwise import broadcast_shape
-from .shape import reshape, with_rank
+from .shape import each_ranked, reshape
 
 _WHERE = trace(lambda condition, a, b: call("where", condition, a, b))
 _LOWER = trace(lambda row, column, diagonal: call("le", column - row, diagonal))
@@ -52,7 +52,7 @@ def masked_fill(input: Array, mask: Array, value: Array | float) -> Array:
 def _masked_fill_batch(inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int) -> Any:
     check_mask("masked_fill", array_of(inputs[1]))
     rank = max(len(shapes[0]), len(shapes[1]))
-    input, mask = (with_rank(x, s, rank, size) if b else x for x, s, b in zip(inputs[:2], shapes, batched))
+    input, mask = each_ranked(inputs[:2], shapes, batched, rank, size)
     if not batched[2]:
         return masked_fill(input, mask, inputs[2])
     value = inputs[2] if inputs[2].dtype == input.dtype else to_copy(inputs[2], dtype=dtypes.from_numpy(input.dtype))

@@ -56,6 +56,13 @@ def with_rank(x: Any, shape: Shape, rank: int, size: int) -> Any:
     return x if len(shape) == rank else reshape(x, shape=(size, *(1,) * (rank - len(shape)), *shape))
 
 
+def each_ranked(
+    inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], rank: int, size: int
+) -> list[Any]:
+    """The inputs, those that are batches as batches of tensors of `rank`: they broadcast as their members do."""
+    return [with_rank(x, s, rank, size) if b else x for x, s, b in zip(inputs, shapes, batched)]
+
+
 def each_batched(inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int) -> list[Any]:
     """The inputs, each with the batch in front: expanded, where one is the same for all members."""
     return [x if b else expand(x, size=(size, *s)) for x, s, b in zip(inputs, shapes, batched)]
