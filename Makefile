@@ -70,6 +70,10 @@ format: $(VENV)/.installed-dev ## Rewrite the sources in the project's style
 stubs: $(VENV)/.installed-dev ## Rewrite the type stubs, after a change to a public signature or docstring
 	$(PY) scripts/generate_stubs.py
 
+.PHONY: docs
+docs: $(VENV)/.installed-docs ## Write the reference documentation, from the docstrings, into out/reference
+	$(BIN)/pdoc gradcore --docformat google --output-directory $(OUT)/reference
+
 .PHONY: bench
 bench: BENCH_ARGS ?= --targets
 bench: $(VENV)/.installed-bench$(addprefix -,$(CUDA)) ## Measure what has a target, beside PyTorch where it is installed (docs/benchmarks.md)

@@ -30,6 +30,7 @@ class Sample:
     dtypes: tuple[str, ...] = ("float32", "float64")
     any_strides: bool = True
     kink: float = 0.05  # values this close to whole halves are moved away: kinks and jumps lie there
+    registered: bool = False  # made from the registry: the function has the name of the sample
     id: str = field(init=False, default="")
 
     def arrays(self, dtype: str = "float64", seed: int = 0) -> list[np.ndarray]:
@@ -77,7 +78,7 @@ def _elementwise() -> list[Sample]:
 
         many = [[*shapes, shapes[0]][: len(op.inputs)] for shapes in BROADCAST]
         for shapes in [[s] for s in SHAPES] if len(op.inputs) == 1 else many:
-            out.append(Sample(name, function, shapes, low, high, differentiable=smooth))
+            out.append(Sample(name, function, shapes, low, high, differentiable=smooth, registered=True))
     return out
 
 

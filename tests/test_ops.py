@@ -63,6 +63,8 @@ def test_derivatives(sample: Sample) -> None:
 def test_against_pytorch(sample: Sample, dtype: str, oracle: Any) -> None:
     if dtype not in sample.dtypes:
         pytest.skip(f"PyTorch's result is not one of {dtype}")
+    if sample.registered and not hasattr(oracle, sample.name):
+        pytest.skip("PyTorch has no such function")
     theirs_in = [oracle.tensor(a) for a in sample.arrays(dtype)]
     if sample.differentiable:
         for t in theirs_in:
