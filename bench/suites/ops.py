@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from ..case import Case, Step, find
 from ..lab import Lab
+from .models import update_step
 
 SUITE = "ops"
 Shape = tuple[int, ...]
@@ -21,7 +23,10 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Input:
-    """A tensor argument: `float` values in [low, high) that want a gradient, or `index` or `mask` values."""
+    """A tensor argument: `float` values in [low, high) that want a gradient, or `index` or `mask` values.
+
+    `order` values want a gradient, too, and no two of them are equal: what is first among equals is for nobody to say.
+    """
 
     shape: Shape
     kind: str = "float"
@@ -34,6 +39,8 @@ class Input:
             return generator.integers(0, int(self.high), self.shape)
         if self.kind == "mask":
             return generator.random(self.shape) < 0.5
+        if self.kind == "order":
+            return (generator.permutation(prod(self.shape)).reshape(self.shape) / prod(self.shape)).astype(dtype)
         return (self.low + (self.high - self.low) * generator.random(self.shape, "f4")).astype(dtype)
 
 
@@ -69,11 +76,61 @@ def rows(n: int, columns: int) -> tuple[Input, ...]:
     return (Input((n, columns)),)
 
 
+def different(n: int, columns: int) -> tuple[Input, ...]:
+    """A matrix without equal elements."""
+    return (Input((n, columns), "order"),)
+
+
 def _norm(affine: int) -> Callable[[int, int], tuple[Input, ...]]:
     return lambda n, columns: (Input((n, columns)), *(Input((columns,)),) * affine)
 
 
-ROWS = ((4096, 1024), (256, 32768))
+def _image(affine: int = 0) -> Callable[[int, int, int], tuple[Input, ...]]:
+    """Images (n, channels, size, size) and so many parameters of each channel."""
+    return lambda n, c, s: (Input((n, c, s, s)), *(Input((c,)),) * affine)
+
+
+def _kernels(
+    kernel: int, *, ndim: int = 2, groups: bool = False, transposed: bool = False
+) -> Callable[..., tuple[Input, ...]]:
+    """Images, kernels with `ndim` sides of `kernel`, and biases; with `groups` each channel has kernels of its own."""
+
+    def inputs(n: int, c: int, o: int, s: int) -> tuple[Input, ...]:
+        channels = (c, o) if transposed else (o, 1 if groups else c)
+        return Input((n, c, *(s,) * ndim)), Input((*channels, *(kernel,) * ndim)), Input((o,))
+
+    return inputs
+
+
+def _named_rows(n: int, d: int, count: int) -> tuple[Input, ...]:
+    """A table (n, d), numbers of its rows, and as many rows."""
+    return Input((n, d)), Input((count,), "index", high=n), Input((count, d))
+
+
+def _convolution(name: str, inputs: Callable[..., tuple[Input, ...]], *sizes: Any, **options: Any) -> Call:
+    path = f"nn.functional.{name}"
+    return Call(_of(path, **options), inputs, (path,), terms=4096, sizes=sizes)
+
+
+def _resampled(mode: str, **options: Any) -> Call:
+    path = "nn.functional.interpolate"
+    return Call(_of(path, scale_factor=2, mode=mode, **options), _image(), (path,), terms=16, sizes=((16, 32, 32),))
+
+
+def _pooled(name: str, *arguments: Any, **options: Any) -> Call:
+    path = f"nn.functional.{name}"
+    # A window has 2x2 elements at every size.
+    inputs = lambda n, c, s: _image()(n, c, 2 * s)  # noqa: E731
+    return Call(_of(path, *arguments, **options), inputs, (path,), terms=16, sizes=((32, 32, 14), (32, 64, 56)))
+
+
+def _ctc(m: Any, x: Any, labels: Any) -> Any:
+    (steps, batch, classes), longest = x.shape, labels.shape[1]
+    lengths = (steps,) * batch, (longest,) * batch
+    return m.nn.functional.ctc_loss(x.log_softmax(-1), labels, *lengths, blank=classes - 1)
+
+
+ROWS = ((4096, 1024), (256, 32768), (32, 64))
 MATRICES = ((64, 64, 64), (256, 256, 256), (1024, 1024, 1024))
 SUM = 1000  # roundings of a sum: blocks of it are added up separately, everywhere
 
@@ -144,15 +201,30 @@ CALLS: dict[str, Call] = {
                         ("Tensor.masked_fill",)),
     "gather": Call(lambda m, x, i: x.gather(0, i), lambda n: (Input((n,)), Input((n,), "index", high=n)), ("gather",),
                    terms=16),
-    "index_add": Call(lambda m, x, i, y: x.index_add(0, i, y),
-                      lambda n: (Input((n,)), Input((n,), "index", high=n), Input((n,))), ("index_add",), terms=16),
+    "gather_classes": Call(lambda m, x, i: x.gather(1, i), lambda n, c: (Input((n, c)), Input((n, 1), "index", high=c)),
+                           ("gather",), sizes=((4096, 1024),)),
+    **{name: Call(lambda m, x, i, y, name=name: getattr(x, name)(0, i, y),
+                  lambda n: (Input((n,)), Input((n,), "index", high=n), Input((n,))), (name,), terms=16)
+       for name in ("index_add", "scatter_add")},
+    "index_add_rows": Call(lambda m, x, i, y: x.index_add(0, i, y), _named_rows, ("index_add",), terms=64,
+                           sizes=((1000, 64, 10_000), (10_000, 256, 20_000))),
+    "index_put_rows": Call(lambda m, x, i, y: x.index_put((i,), y, accumulate=True), _named_rows, ("Tensor.index_put",),
+                           terms=64, sizes=((1000, 64, 10_000),)),
     "embedding": Call(lambda m, w, i: m.nn.functional.embedding(i, w),
                       lambda n, d: (Input((n, d)), Input((16, 256), "index", high=n)), ("nn.functional.embedding",),
-                      terms=16, sizes=((50304, 64),)),
+                      terms=16, sizes=((50304, 64), (8192, 768))),
+    # order
+    "sort": Call(lambda m, x: m.sort(x, -1)[0], different, ("sort",), sizes=((32, 64), (1024, 1024))),
+    "argsort": Call(lambda m, x: m.argsort(x, -1), different, ("argsort",), backward=False, sizes=((1024, 1024),)),
+    "topk": Call(lambda m, x: m.topk(x, min(10, x.shape[1]), -1)[0], different, ("topk",),
+                 sizes=((32, 64), (1024, 1024))),
+    "argmax_rows": Call(lambda m, x: x.argmax(-1), rows, backward=False, sizes=((32, 64), (4096, 1024))),
     # losses
     "mse_loss": Call(_of("nn.functional.mse_loss"), plain(inputs=2), terms=SUM),
     "l1_loss": Call(_of("nn.functional.l1_loss"), plain(inputs=2), terms=SUM),
     "bce_with_logits": Call(_of("nn.functional.binary_cross_entropy_with_logits"), plain(inputs=2), terms=SUM),
+    "ctc_loss": Call(_ctc, lambda t, n, c, s: (Input((t, n, c)), Input((n, s), "index", high=max(1, c - 1))),
+                     ("nn.functional.ctc_loss",), terms=4 * SUM, sizes=((128, 16, 64, 32),)),
     # rows
     "softmax": Call(lambda m, x: x.softmax(-1), rows, terms=SUM, sizes=ROWS),
     "log_softmax": Call(lambda m, x: x.log_softmax(-1), rows, terms=SUM, sizes=ROWS),
@@ -169,15 +241,31 @@ CALLS: dict[str, Call] = {
     "linear": Call(_of("nn.functional.linear"),
                    lambda n, k, p: (Input((n, k)), Input((p, k)), Input((p,))), terms=1024,
                    sizes=((128, 256, 256), (512, 512, 512))),
-    "conv2d": Call(lambda m, x, w, b: m.nn.functional.conv2d(x, w, b, padding=1),
-                   lambda n, c, o, s: (Input((n, c, s, s)), Input((o, c, 3, 3)), Input((o,))),
-                   ("nn.functional.conv2d",), terms=4096, sizes=((32, 16, 32, 28), (8, 64, 64, 56))),
-    "max_pool2d": Call(lambda m, x: m.nn.functional.max_pool2d(x, 2),
-                       lambda n, c, s: (Input((n, c, 2 * s, 2 * s)),), ("nn.functional.max_pool2d",),
-                       sizes=((32, 32, 14),)),
+    "conv1d": _convolution("conv1d", _kernels(3, ndim=1), (32, 64, 64, 256), padding=1),
+    "conv2d": _convolution("conv2d", _kernels(3), (32, 16, 32, 28), (8, 64, 64, 56), (16, 256, 256, 14), padding=1),
+    "conv2d_pointwise": _convolution("conv2d", _kernels(1), (16, 64, 128, 28)),
+    "conv2d_strided": _convolution("conv2d", _kernels(3), (16, 32, 64, 56), stride=2, padding=1),
+    "conv2d_depthwise": Call(lambda m, x, w, b: m.nn.functional.conv2d(x, w, b, padding=1, groups=x.shape[1]),
+                             lambda n, c, s: _kernels(3, groups=True)(n, c, c, s), ("nn.functional.conv2d",),
+                             terms=4096, sizes=((16, 64, 28), (8, 128, 56))),
+    "conv3d": _convolution("conv3d", _kernels(3, ndim=3), (4, 16, 32, 16), padding=1),
+    "conv_transpose2d": _convolution("conv_transpose2d", _kernels(4, transposed=True), (16, 64, 32, 28), stride=2,
+                                     padding=1),
+    # norms of channels, pooling, resampling
+    "batch_norm": Call(lambda m, x, w, b: m.nn.functional.batch_norm(x, None, None, w, b, True), _image(2),
+                       ("nn.functional.batch_norm",), terms=4 * SUM, sizes=((32, 64, 64), (64, 32, 8))),
+    "group_norm": Call(lambda m, x, w, b: m.nn.functional.group_norm(x, max(1, x.shape[1] // 2), w, b), _image(2),
+                       ("nn.functional.group_norm",), terms=4 * SUM, sizes=((32, 64, 64), (64, 64, 8))),
+    "max_pool2d": _pooled("max_pool2d", 2), "avg_pool2d": _pooled("avg_pool2d", 2),
+    "max_pool2d_overlapping": _pooled("max_pool2d", 3, stride=2, padding=1),
+    "adaptive_avg_pool2d": _pooled("adaptive_avg_pool2d", 1),
+    "interpolate_nearest": _resampled("nearest"), "interpolate_bilinear": _resampled("bilinear", align_corners=False),
     "attention": Call(_of("nn.functional.scaled_dot_product_attention"),
                       lambda b, h, t, d: (Input((b, h, t, d)),) * 3, ("nn.functional.scaled_dot_product_attention",),
                       terms=1024, sizes=((4, 4, 256, 64),)),
+    "attention_causal": Call(_of("nn.functional.scaled_dot_product_attention", is_causal=True),
+                             lambda b, h, t, d: (Input((b, h, t, d)),) * 3,
+                             ("nn.functional.scaled_dot_product_attention",), terms=1024, sizes=((8, 8, 512, 64),)),
 }
 # Where an elementwise op of the registry is defined, for those that [-2, 2) does not suit.
 DOMAIN = {
@@ -202,7 +290,7 @@ def build(lab: Lab, dtype: str, *, op: str, inputs: int, size: Any, backward: bo
     call = call_of(op, inputs)
     generator = np.random.default_rng(0)
     given = call.named(size)
-    xs = [lab.tensor(i.array(generator, dtype), grad=backward and i.kind == "float") for i in given]
+    xs = [lab.tensor(i.array(generator, dtype), grad=backward and i.kind in ("float", "order")) for i in given]
     leaves = [x for x in xs if x.requires_grad]
     function = lab.compiled(lambda *xs: call.function(torch, *xs))
     result = function(*xs)
@@ -322,7 +410,29 @@ def cases(quick: bool) -> list[Case]:
         for size in sizes:
             one = None if size != 1000 else 1  # no subject splits a thousand elements
             found += [case(SUITE, entry, size, backward, threads=one) for backward in _passes(entry)]
-    return found
+    return found + _updates(quick)
+
+
+# The parameters that an optimizer updates: those of a small network, many small ones, some large ones.
+NETWORK = ((64, 64), (64,)) * 2 + ((10, 64), (10,))
+PARAMETERS = {"6": NETWORK, "200": ((16, 16), (64,)) * 100, "large": ((1024, 1024), (1024,)) * 4}
+UPDATES = {
+    "sgd": ("SGD", {}), "sgd_momentum": ("SGD", {"momentum": 0.9}), "adam": ("Adam", {}), "adamw": ("AdamW", {}),
+    "rmsprop": ("RMSprop", {}), "adagrad": ("Adagrad", {}),
+}  # fmt: skip
+
+
+def _updates(quick: bool) -> list[Case]:
+    """Optimizers, each for several sets of parameters."""
+    return [
+        Case(
+            SUITE, f"step_{name}-{size}", f"step of {kind}, {size} parameters", update_step,
+            {"optimizer": kind, "options": options, "shapes": shapes}, size=max(map(prod, shapes)),
+            threads=1 if size == "6" else None, terms=4,
+        )
+        for name, (kind, options) in UPDATES.items()
+        for size, shapes in (dict([next(iter(PARAMETERS.items()))]) if quick else PARAMETERS).items()
+    ]  # fmt: skip
 
 
 def tiny(suite: str, quick: bool) -> list[Case]:

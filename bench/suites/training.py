@@ -13,7 +13,7 @@ from .. import peers
 from ..case import Case, Step
 from ..lab import Lab
 from .data import digits as digits_data
-from .models import training_step
+from .models import network_step, training_step
 
 SUITE = "training"
 # Steps compared in float64, and how far the losses may lie apart.
@@ -41,9 +41,11 @@ def digits(lab: Lab, dtype: str) -> Step:
     return training_step(lab, model, "Adam", batch)
 
 
-def waiting(lab: Lab, dtype: str) -> Step:
-    """Of a case whose network cannot be built yet: `needs` keeps it from being run."""
-    raise NotImplementedError("this network waits for layers that do not exist yet")
+def _network(name: str, title: str, optimizer: str, *needs: str) -> Case:
+    return Case(
+        SUITE, name, title, network_step, {"network": name, "optimizer": optimizer}, needs=needs, steps=10,
+        terms=10_000, curve=CURVE, memory=True,
+    )  # fmt: skip
 
 
 def cases(quick: bool) -> list[Case]:
@@ -53,10 +55,13 @@ def cases(quick: bool) -> list[Case]:
             SUITE, "digits", "digits, 64-128-10, batch 64, Adam", digits, size=64 * 128, peers=peers.PEERS, steps=10,
             terms=10 * 128, curve=CURVE, memory=True, load=digits_data,
         ),
-        Case(SUITE, "cnn", "small CNN", waiting, needs=("nn.Conv2d", "nn.MaxPool2d"), memory=True),
-        Case(SUITE, "lstm", "LSTM", waiting, needs=("nn.LSTM", "nn.Embedding"), memory=True),
-        Case(
-            SUITE, "gpt", "small GPT", waiting, memory=True,
-            needs=("nn.functional.scaled_dot_product_attention", "nn.LayerNorm", "nn.Embedding", "nn.functional.gelu"),
+        _network(
+            "cnn", "CNN, 32 images 3x32x32, 67K parameters, Adam", "Adam",
+            "nn.Conv2d", "nn.BatchNorm2d", "nn.MaxPool2d",
+        ),
+        _network("lstm", "LSTM, 16 sequences of 64 characters, 118K parameters, Adam", "Adam", "nn.LSTM"),
+        _network(
+            "gpt", "GPT, 16 sequences of 64 characters, 430K parameters, AdamW", "AdamW",
+            "nn.functional.scaled_dot_product_attention", "nn.LayerNorm", "nn.Embedding",
         ),
     ]  # fmt: skip
