@@ -41,7 +41,7 @@ class Convolution(Backend):
     ) -> Array:
         if x.dtype not in HALVES:
             return super().convolution(x, weight, bias, sliding, out, groups)
-        return super().convolution(_wide(x), _wide(weight), _wide(bias), sliding, out, groups).astype(x.dtype)
+        return self.convolution(_wide(x), _wide(weight), _wide(bias), sliding, out, groups).astype(x.dtype)
 
     def convolution_input(
         self, grad: Array, weight: Array, bias: Array | None, sliding: Sliding, size: tuple[int, ...], groups: int
@@ -49,12 +49,12 @@ class Convolution(Backend):
         if grad.dtype not in HALVES:
             return super().convolution_input(grad, weight, bias, sliding, size, groups)
         wide = _wide(grad), _wide(weight), _wide(bias)
-        return super().convolution_input(*wide, sliding, size, groups).astype(grad.dtype)
+        return self.convolution_input(*wide, sliding, size, groups).astype(grad.dtype)
 
     def convolution_weight(self, grad: Array, x: Array, sliding: Sliding, groups: int) -> Array:
         if x.dtype not in HALVES:
             return super().convolution_weight(grad, x, sliding, groups)
-        return super().convolution_weight(_wide(grad), _wide(x), sliding, groups).astype(x.dtype)
+        return self.convolution_weight(_wide(grad), _wide(x), sliding, groups).astype(x.dtype)
 
 
 def _wide(x: Array | None) -> Array | None:

@@ -31,13 +31,16 @@ class Kernel:
         self.short, self.long = short, long
 
 
-def kernels(file: str, names: Sequence[str], dtype: np.dtype) -> SimpleNamespace | None:
+def kernels(file: str, names: Sequence[str], dtype: np.dtype, fused: bool = False) -> SimpleNamespace | None:
     """The kernels of a file of kernels/host for arrays of one dtype, by name; None if they cannot be had."""
-    return functions(f'#include "host/{file}"\n', names, dtype)
+    return functions(f'#include "host/{file}"\n', names, dtype, fused)
 
 
-def functions(source: str, names: Sequence[str], dtype: np.dtype) -> SimpleNamespace | None:
-    """The kernels of a source; it is given T, the type stored, and A, the type computed in."""
+def functions(source: str, names: Sequence[str], dtype: np.dtype, fused: bool = False) -> SimpleNamespace | None:
+    """The kernels of a source; it is given T, the type stored, and A, the type computed in.
+
+    If `fused`, a product and a sum may be one instruction that rounds once, as in a matrix product of BLAS.
+    """
     from ...hostcc import HostCompilerError
     from .library import load
 
@@ -50,7 +53,7 @@ def functions(source: str, names: Sequence[str], dtype: np.dtype) -> SimpleNames
         + source
     )
     try:
-        library = load(text)
+        library = load(text, fused)
     except (HostCompilerError, OSError):
         return None
     array_type: Any = ctypes.py_object.in_dll(library, "array_type")

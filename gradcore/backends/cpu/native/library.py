@@ -37,14 +37,17 @@ def flags() -> tuple[str, ...]:
 
 
 @functools.cache
-def load(text: str) -> ctypes.CDLL:
+def load(text: str, fused: bool = False) -> ctypes.CDLL:
     """The library built from C++ text; `#include "..."` names files of kernels/.
+
+    If `fused`, products and sums may be.
 
     Raises:
         hostcc.HostCompilerError: if there is no compiler, or it refuses the text.
         OSError: if the cache cannot be written, or the built library does not load.
     """
-    path = hostcc.build_shared(assemble(text), language="c++", flags=flags(), link_flags=("-lm",), name_prefix=PREFIX)
+    given = (*flags(), "-ffp-contract=fast") if fused else flags()
+    path = hostcc.build_shared(assemble(text), language="c++", flags=given, link_flags=("-lm",), name_prefix=PREFIX)
     return ctypes.CDLL(str(path))
 
 
