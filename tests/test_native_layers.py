@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -10,9 +12,20 @@ from gradcore.backends import Sliding, Windows
 from gradcore.backends.cpu import CpuBackend
 from gradcore.backends.cpu.native.backend import NativeBackend
 from gradcore.backends.cpu.native.calls import kernels
+from gradcore.backends.cpu.threads import get_num_threads, set_num_threads
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
 TOLERANCE = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 1e-6, "float64": 1e-14}
+
+CONVOLUTIONS = (
+    (Sliding((3,), (1,), (1,), (1,)), (33,), (33,)),
+    (Sliding((1, 1), (1, 1), (0, 0), (1, 1)), (7, 5), (7, 5)),
+    (Sliding((1, 1), (2, 3), (0, 0), (1, 1)), (7, 5), (4, 2)),
+    (Sliding((4, 3), (1, 2), (2, 1), (1, 2)), (6, 9), (7, 4)),
+    (Sliding((2, 3), (3, 1), (0, 2), (2, 1)), (9, 5), (3, 7)),
+    (Sliding((2, 2, 2), (2, 1, 1), (1, 0, 1), (1, 1, 2)), (4, 5, 3), (3, 4, 3)),
+    (Sliding((5, 5), (1, 1), (4, 4), (3, 3)), (5, 5), (1, 1)),  # most of the kernel meets nothing
+)
 
 pytestmark = pytest.mark.skipif(
     kernels("pooling.cpp", ("max_pool",), np.dtype(np.float32)) is None, reason="no compiler for native kernels"
@@ -30,22 +43,68 @@ def same(found: np.ndarray, expected: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("images", [1, 3, 40])
-def test_columns(dtype: str, images: int) -> None:
+@pytest.mark.parametrize("images, groups, channels, out", [(1, 1, 3, 9), (7, 3, 2, 5), (33, 4, 1, 1), (2, 2, 70, 18)])
+def test_convolutions(dtype: str, images: int, groups: int, channels: int, out: int) -> None:
     numpy, ours = CpuBackend(), NativeBackend()
-    for sliding, size, out in (
-        (Sliding((3,), (1,), (1,), (1,)), (33,), (33,)),
-        (Sliding((4, 3), (1, 2), (2, 1), (1, 2)), (6, 9), (7, 4)),
-        (Sliding((2, 3), (3, 1), (0, 2), (2, 1)), (9, 5), (3, 7)),
-        (Sliding((2, 2, 2), (2, 1, 1), (1, 0, 1), (1, 1, 2)), (4, 5, 3), (3, 4, 3)),
-        (Sliding((5, 5), (1, 1), (4, 4), (3, 3)), (3, 4), (1, 1)),  # most of the kernel meets nothing
-    ):
-        x = array((images, 5, *size), dtype)
-        columns = numpy.unfold(x, sliding, out)
-        same(ours.unfold(x, sliding, out), columns)
-        given = array(columns.shape, dtype)
-        if dtype.startswith("float") and dtype != "float16":
-            same(ours.fold(given, sliding, x.shape, out), numpy.fold(given, sliding, x.shape, out))
+    for sliding, size, places in CONVOLUTIONS:
+        x, weight = (
+            array((images, groups * channels, *size), dtype),
+            array((groups * out, channels, *sliding.kernel), dtype),
+        )
+        grad = array((images, groups * out, *places), dtype)
+        near(ours, numpy, "convolution", x, weight, array((groups * out,), dtype), sliding, places, groups)
+        near(ours, numpy, "convolution", x, weight, None, sliding, places, groups)
+        near(ours, numpy, "convolution_input", grad, weight, None, sliding, size, groups)
+        near(ours, numpy, "convolution_input", grad, weight, array((groups * channels,), dtype), sliding, size, groups)
+        near(ours, numpy, "convolution_weight", grad, x, sliding, groups)
+
+
+def near(ours: CpuBackend, numpy: CpuBackend, name: str, *arguments: Any) -> None:
+    """Equal but for the rounding of sums, relative to the largest."""
+    found, expected = getattr(ours, name)(*arguments), getattr(numpy, name)(*arguments)
+    assert found.dtype == expected.dtype
+    limit = 20 * TOLERANCE[found.dtype.name] * np.abs(expected.astype(float)).max()
+    np.testing.assert_allclose(found.astype(float), expected.astype(float), rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize("images", [1, 5])
+def test_threads_have_no_part_in_convolutions(images: int) -> None:
+    sliding, ours, before = Sliding((3, 3), (1, 1), (1, 1), (1, 1)), NativeBackend(), get_num_threads()
+    x, grad = array((images, 32, 20, 20), "float32"), array((images, 40, 20, 20), "float32")
+    for groups in (1, 4):
+        weight = array((40, 32 // groups, 3, 3), "float32")
+        results = []
+        for threads in (1, 2, 5):
+            set_num_threads(threads)
+            try:
+                results.append(
+                    (
+                        ours.convolution(x, weight, None, sliding, (20, 20), groups),
+                        ours.convolution_input(grad, weight, None, sliding, (20, 20), groups),
+                        ours.convolution_weight(grad, x, sliding, groups),
+                    )
+                )
+            finally:
+                set_num_threads(before)
+        for others in results[1:]:
+            for one, other in zip(results[0], others):
+                np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("out", [1, 8])
+def test_infinity_stays_in_the_windows_that_have_it(out: int) -> None:
+    sliding, ours = Sliding((3, 3), (1, 1), (1, 1), (1, 1)), NativeBackend()
+    x, weight = np.ones((3, 1, 6, 6), np.float32), np.ones((out, 1, 3, 3), np.float32)
+    x[1, 0, 0, 5] = np.inf
+    found = np.isfinite(ours.convolution(x, weight, None, sliding, (6, 6), 1))
+    expected = np.ones((3, out, 6, 6), bool)
+    expected[1, :, :2, 4:] = False
+    np.testing.assert_array_equal(found, expected)
+    # No place of the output meets the upper right corner with the kernel's last row or first column.
+    grad = np.isfinite(ours.convolution_weight(np.ones((3, out, 6, 6), np.float32), x, sliding, 1))
+    expected = np.zeros((out, 1, 3, 3), bool)
+    expected[:, :, 2] = expected[..., 0] = True
+    np.testing.assert_array_equal(grad, expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -152,23 +152,32 @@ struct Planes {
 // ---------------------------------------------------------------- the result, and the gradient of the input
 constexpr int MOST = REGISTERS == 32 ? 8 : 4;  // rows of the weight at a time
 
+constexpr long long CACHED = 16384 / sizeof(T);
+
 constexpr int across(int rows) { return rows == 8 ? 3 : rows == 4 ? (REGISTERS == 32 ? 6 : 3) : REGISTERS == 32 ? 8 : 4; }
 
 // How the rows of a group's weight are cut: the size of the next block.
 int block_of(long long left) { return left >= MOST ? MOST : left >= 4 ? 4 : left >= 2 ? 2 : 1; }
 
-// M rows of the weight times N vectors of places.
+// What a product reads: planes, and where in each channel's the taps begin.
+struct Met {
+  const T *planes;
+  const long long *offsets;
+  long long channels, channel, taps;
+};
+
+// M rows of the weight times N vectors of places; added to what is there, if there were channels before these.
 template <int M, int N>
-__forceinline__ void tile(const T *planes, const long long *offsets, long long channels, long long channel,
-                          long long taps, const T *weight, T *into, long long stride) {
+__forceinline__ void tile(const Met &met, long long place, const T *weight, T *into, long long stride, bool add) {
   Vector acc[M][N];
 #pragma GCC unroll 8
   for (int m = 0; m < M; m++)
 #pragma GCC unroll 8
     for (int n = 0; n < N; n++) acc[m][n] = Vector{};
-  for (long long c = 0; c < channels; c++, planes += channel)
-    for (long long t = 0; t < taps; t++, weight += M) {
-      const T *from = planes + offsets[t];
+  const T *planes = met.planes + place;
+  for (long long c = 0; c < met.channels; c++, planes += met.channel)
+    for (long long t = 0; t < met.taps; t++, weight += M) {
+      const T *from = planes + met.offsets[t];
       Vector x[N];
 #pragma GCC unroll 8
       for (int n = 0; n < N; n++) x[n] = load(from + n * L);
@@ -177,26 +186,25 @@ __forceinline__ void tile(const T *planes, const long long *offsets, long long c
 #pragma GCC unroll 8
         for (int n = 0; n < N; n++) acc[m][n] += weight[m] * x[n];
     }
+  into += place;
 #pragma GCC unroll 8
   for (int m = 0; m < M; m++)
 #pragma GCC unroll 8
-    for (int n = 0; n < N; n++) store(into + m * stride + n * L, acc[m][n]);
+    for (int n = 0; n < N; n++) {
+      T *to = into + m * stride + n * L;
+      store(to, add ? load(to) + acc[m][n] : acc[m][n]);
+    }
 }
 
-// M rows of the weight for a row of places.
+// M rows of the weight for the places from `p` to before `last`.
 template <int M>
-void product(const T *planes, const long long *offsets, long long channels, long long channel, long long taps,
-             const T *weight, T *into, long long stride, long long places) {
+void product(const Met &met, long long p, long long last, const T *weight, T *into, long long stride, bool add) {
   constexpr int N = across(M);
-  long long p = 0;
-  for (; places - p > (N - 1) * L; p += N * L)
-    tile<M, N>(planes + p, offsets, channels, channel, taps, weight, into + p, stride);
+  for (; last - p > (N - 1) * L; p += N * L) tile<M, N>(met, p, weight, into, stride, add);
   if constexpr (N > 4)
-    for (; places - p > 2 * L; p += 4 * L)
-      tile<M, 4>(planes + p, offsets, channels, channel, taps, weight, into + p, stride);
-  for (; places - p > L; p += 2 * L)
-    tile<M, 2>(planes + p, offsets, channels, channel, taps, weight, into + p, stride);
-  for (; p < places; p += L) tile<M, 1>(planes + p, offsets, channels, channel, taps, weight, into + p, stride);
+    for (; last - p > 2 * L; p += 4 * L) tile<M, 4>(met, p, weight, into, stride, add);
+  for (; last - p > L; p += 2 * L) tile<M, 2>(met, p, weight, into, stride, add);
+  for (; p < last; p += L) tile<M, 1>(met, p, weight, into, stride, add);
 }
 
 // The rows of a weight (groups, out, terms), block by block with neighbouring rows side by side, as `tile` reads them.
@@ -223,7 +231,7 @@ void correlate(const T *x, T *y, const T *packed, const T *bias, const long long
   const Room<long long> offsets(count);
   of.offsets(offsets.at);
   const long long stride = of.strip() + BEYOND, chunks = (out + rows - 1) / rows, width = of.target[2].count;
-  const long long step = of.target[2].step;
+  const long long step = of.target[2].step, slice = of.source[1].plane * of.source[2].plane;
   const Room<T> results(MOST * stride);
   for (long long item = begin, there = -1; item < end; item++) {
     const long long number = item / chunks / groups, group = item / chunks % groups, chunk = item % chunks;
@@ -232,8 +240,17 @@ void correlate(const T *x, T *y, const T *packed, const T *bias, const long long
     for (long long o = chunk * rows; o < least(out, (chunk + 1) * rows);) {
       const int size = block_of(out - o);
       const T *weight = packed + (group * out + o) * in * count;
-      const auto compute = size == 8 ? product<8> : size == 4 ? product<4> : size == 2 ? product<2> : product<1>;
-      compute(planes.room.at, offsets.at, in, of.channel(), count, weight, results.at, stride, of.row(number));
+      const auto compute = size == 8 ? product<MOST> : size == 4 ? product<4> : size == 2 ? product<2> : product<1>;
+      // So many channels at a time that their part of the weight stays in the first-level cache.
+      const long long few = count && CACHED / (count * size) ? CACHED / (count * size) : 1;
+      // The rows of several images in one; else slice by slice, without the padding between them.
+      const long long slices = together > 1 ? 1 : of.target[0].count;
+      const long long length = together > 1 ? of.row(number) : (of.target[1].count - 1) * of.source[2].plane + width;
+      for (long long d = 0; d < slices; d++)
+        for (long long c = 0; c < in; c += few) {
+          const Met met = {planes.room.at + c * of.channel(), offsets.at, least(few, in - c), of.channel(), count};
+          compute(met, d * slice, d * slice + length, weight + c * count * size, results.at, stride, c);
+        }
       for (int m = 0; m < size; m++, o++) {
         const T level = bias ? bias[group * out + o] : T(0);
         for (long long j = 0; j < of.filled(number); j++) {

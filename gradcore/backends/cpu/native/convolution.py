@@ -130,7 +130,7 @@ class NativeConvolution(CpuBackend):
         self, x: Array, weight: Array, bias: Array | None, sliding: Sliding, out: tuple[int, ...], groups: int
     ) -> Array:
         native = _kernels(x.dtype)
-        if native is None or sliding.pointwise:
+        if native is None:
             return super().convolution(x, weight, bias, sliding, out, groups)
         result = np.empty((x.shape[0], weight.shape[0], *out), x.dtype)
         at = _forward(sliding, x.shape[2:], tuple(out))
@@ -141,7 +141,7 @@ class NativeConvolution(CpuBackend):
         self, grad: Array, weight: Array, bias: Array | None, sliding: Sliding, size: tuple[int, ...], groups: int
     ) -> Array:
         native = _kernels(grad.dtype)
-        if native is None or sliding.pointwise:
+        if native is None:
             return super().convolution_input(grad, weight, bias, sliding, size, groups)
         channels = weight.shape[1]
         result = np.empty((grad.shape[0], channels * groups, *size), grad.dtype)
@@ -152,7 +152,7 @@ class NativeConvolution(CpuBackend):
 
     def convolution_weight(self, grad: Array, x: Array, sliding: Sliding, groups: int) -> Array:
         native = _kernels(x.dtype)
-        if native is None or sliding.pointwise:
+        if native is None:
             return super().convolution_weight(grad, x, sliding, groups)
         images, channels, out = x.shape[0], x.shape[1] // groups, grad.shape[1] // groups
         at = _forward(sliding, x.shape[2:], grad.shape[2:])
