@@ -74,8 +74,9 @@ globals().update(dtypes.ALIASES)
 globals().update(_CREATION)
 globals().update(_FUNCTIONS)
 
-from . import cuda, func, linalg, nn, optim, utils  # after the functions, which they use
+from . import cuda, func, linalg, nn, optim, serialization, utils  # after the functions, which they use
 from .func import vmap
+from .serialization import load, save
 
 __all__ = [
     "Generator",
@@ -115,6 +116,7 @@ __all__ = [
     "is_inference_mode_enabled",
     "layout",
     "linalg",
+    "load",
     "memory_format",
     "nan",
     "nn",
@@ -124,6 +126,8 @@ __all__ = [
     "preserve_format",
     "promote_types",
     "reduction",
+    "save",
+    "serialization",
     "set_default_dtype",
     "set_grad_enabled",
     "set_num_threads",
