@@ -33,6 +33,7 @@ from .autograd import (
     set_grad_enabled,
 )
 from .backends.cpu.threads import get_num_threads, set_num_threads
+from .backends.precision import get_float32_matmul_precision, set_float32_matmul_precision
 from .devices import device
 from .dtypes import (
     bfloat16,
@@ -102,6 +103,7 @@ __all__ = [
     "float64",
     "func",
     "get_default_dtype",
+    "get_float32_matmul_precision",
     "get_num_threads",
     "iinfo",
     "inf",
@@ -130,6 +132,7 @@ __all__ = [
     "serialization",
     "set_default_dtype",
     "set_grad_enabled",
+    "set_float32_matmul_precision",
     "set_num_threads",
     "strided",
     "uint8",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import warnings
 from collections.abc import Callable
@@ -14,6 +15,12 @@ from .cpu import CpuBackend
 from .cpu.native.backend import NativeBackend
 
 __all__ = ["Array", "Backend", "Number", "Reduction", "Sliding", "Windows", "backend_for", "backend_of", "cpu"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("cuda", "cudnn"):  # imported when they are first named
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def _cpu_backend() -> CpuBackend:

@@ -7,10 +7,20 @@ from __future__ import annotations
 
 from ...devices import device as Device
 from ..base import Array
+from ..precision import matmul
 from . import driver
 from .backend import CudaBackend, OneOfSeveral
+from .libraries import preferred_blas_library
 
-__all__ = ["CudaBackend", "array_type", "backend_for", "backend_of", "device_count"]
+__all__ = [
+    "CudaBackend",
+    "array_type",
+    "backend_for",
+    "backend_of",
+    "device_count",
+    "matmul",
+    "preferred_blas_library",
+]
 
 _backends: dict[int, CudaBackend] = {}
 # The backend of the only device of a machine: what an array belongs to needs no asking then.

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ... import expr
 from ...devices import device as Device
 from ...expr import Program
 from ..base import IDENTITY, Array, Backend, Number, Reduction, Sliding, Windows
-from ..cpp.types import FLOAT32, HALVES
 from . import driver
 from .attention import Attention
+from .blas import DATA_TYPES, Products
 from .compiler import Compiler
 from .convolution import Unfold
 from .ctc import Ctc
@@ -27,8 +26,6 @@ from .pooling import Pool
 from .random import Random
 from .reduce import Reduce
 from .rows import Rows
-
-_ADD = expr.trace(lambda x, y: x + y)
 
 
 class CudaBackend(Backend):
@@ -45,6 +42,7 @@ class CudaBackend(Backend):
         self.errors = ErrorWord(self.xp, compiler)
         self._elementwise = Elementwise(self.xp, compiler)
         self._reduce = Reduce(self.xp, compiler, self._elementwise)
+        self._products = Products(self.xp, self._elementwise, self._reduce)
         self._segments = Segments(self.xp, compiler, self._elementwise)
         self._rows = Rows(self.xp, compiler, self.errors)
         self._ctc = Ctc(self.xp, compiler)
@@ -104,19 +102,19 @@ class CudaBackend(Backend):
 
     # -- linear algebra
     def matmul(self, a: Array, b: Array) -> Array:
-        # The one place where products are made: cuBLASLt with its epilogues belongs here.
-        dtype = a.dtype
-        if dtype in HALVES and (a.ndim > 2 or b.ndim > 2):
-            # CuPy multiplies batches of bfloat16 not at all, and of float16 by way of float32 too.
-            return self.astype(self.xp.matmul(self.astype(a, FLOAT32), self.astype(b, FLOAT32)), dtype)
-        return self.xp.matmul(a, b)
+        return self._products.matmul(a, b) if a.dtype in DATA_TYPES else self.xp.matmul(a, b)
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        rows = x if x.ndim <= 2 else x.reshape(-1, x.shape[-1])
-        out = self.matmul(rows, weight.T).reshape(*x.shape[:-1], weight.shape[0])
-        if bias is None:
-            return out
-        return self._elementwise(_ADD, (out, bias), out.dtype, (out.dtype,), out.shape)[0]
+        return self._products.linear(x, weight, bias)
+
+    def linear_backward(
+        self, grad: Array, x: Array, weight: Array, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        if all(needs[1:]) and len(needs) > 2:
+            both = self._products.weight_gradient(grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1]))
+            if both is not None:
+                return self.matmul(grad, weight) if needs[0] else None, *both
+        return super().linear_backward(grad, x, weight, needs)
 
     # -- rows
     def softmax(self, x: Array, log: bool, out_dtype: np.dtype) -> Array:

@@ -7,7 +7,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from . import memory
+from . import cublas, memory
 from .array import MemoryPointer
 from .errors import CompileError, CUDARuntimeError, OutOfMemoryError
 
@@ -18,6 +18,8 @@ __all__ = [
     "MemoryPointer",
     "OutOfMemoryError",
     "Stream",
+    "cublas",
+    "device",
     "get_current_stream",
     "get_elapsed_time",
     "is_available",
@@ -169,6 +171,10 @@ class Event:
 def get_elapsed_time(start: Event, end: Event) -> float:
     """Milliseconds between two events."""
     return (end._time - start._time) * 1e3
+
+
+# The module `cupy.cuda.device`.
+device = SimpleNamespace(Device=Device, get_cublas_handle=cublas.get_cublas_handle)
 
 
 def is_available() -> bool:

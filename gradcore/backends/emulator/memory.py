@@ -95,6 +95,26 @@ def allocation_containing(address: int) -> tuple[int, int] | None:
     return None
 
 
+def strided(
+    address: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: Any, writable: bool = False
+) -> np.ndarray:
+    """The elements at an address, `strides` bytes apart, as a library finds them that is given a pointer.
+
+    Raises:
+        KernelError: if they are not all in one live allocation.
+    """
+    whole = np.dtype(dtype).itemsize + sum((size - 1) * step for size, step in zip(shape, strides))
+    found = allocation_containing(address)
+    if found is None or address + whole > found[1]:
+        raise KernelError(
+            f"{shape} elements {strides} bytes apart from address {address:#x} on, {whole} bytes in all, do not lie in "
+            + ("an array of the device" if found is None else f"the {found[1] - address} that are left of an array")
+        )
+    elements = np.ndarray(shape, dtype, (ctypes.c_char * whole).from_address(address), 0, strides)
+    elements.flags.writeable = writable
+    return elements
+
+
 def allocations_in_table(table: np.ndarray) -> set[tuple[int, int]]:
     """The live allocations, as (begin, end), to which 8-byte words of an array point."""
     live = _live.copy()
