@@ -14,6 +14,7 @@ from . import func as func
 from . import linalg as linalg
 from . import nn as nn
 from . import optim as optim
+from . import serialization as serialization
 from . import utils as utils
 from . import viz as viz
 from .autograd import enable_grad as enable_grad
@@ -53,6 +54,8 @@ from .formats import memory_format as memory_format
 from .formats import preserve_format as preserve_format
 from .formats import strided as strided
 from .func import vmap as vmap
+from .serialization import load as load
+from .serialization import save as save
 from .tensor import Generator as Generator
 from .tensor import Size as Size
 from .tensor import Tensor as Tensor
