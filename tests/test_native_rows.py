@@ -374,7 +374,7 @@ def test_calls_check_their_arguments() -> None:
 def test_no_compiler_means_numpy(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     from gradcore.backends import hostcc
 
-    def refuse(text: str) -> Any:
+    def refuse(text: str, fused: bool = False) -> Any:
         raise hostcc.HostCompilerError("no compiler")
 
     monkeypatch.setattr(library, "load", refuse)
