@@ -12,16 +12,28 @@ from typing import Any
 from ..backends import backend_for
 from ..devices import device as Device
 from .custom import Launch, kernel_op
+from .random import (
+    get_rng_state,
+    get_rng_state_all,
+    manual_seed,
+    manual_seed_all,
+    set_rng_state,
+    set_rng_state_all,
+)
 
 __all__ = [
     "Launch",
     "current_device",
     "device_count",
     "get_device_name",
+    "get_rng_state",
+    "get_rng_state_all",
     "is_available",
     "kernel_op",
     "manual_seed",
     "manual_seed_all",
+    "set_rng_state",
+    "set_rng_state_all",
     "synchronize",
 ]
 
@@ -70,13 +82,3 @@ def synchronize(device: Any = None) -> None:
     Raises IndexError for an index that was found out of range on the device since the last wait.
     """
     _backend(device).synchronize()
-
-
-def manual_seed(seed: int) -> None:
-    """Seed the default generator, which serves all devices."""
-    from ..tensor.random import manual_seed as seed_all
-
-    seed_all(seed)
-
-
-manual_seed_all = manual_seed

@@ -220,8 +220,10 @@ def _rebuild_from_type(function: Any, kind: Any, arguments: Any, state: Any) -> 
 def _with_state(tensor: Any, kind: Any, requires_grad: Any, state: Any) -> Tensor:
     """A tensor with its attributes: a dictionary, or a pair of one and of slots, which tensors have not."""
     attributes = state[0] if type(state) is tuple and len(state) == 2 else state or {}
-    if not isinstance(tensor, Tensor) or kind not in _CLASSES or type(attributes) is not dict:
-        raise TypeError("a tensor of another class than Tensor, Parameter or Buffer")
+    if not isinstance(tensor, Tensor) or kind not in (Tensor, Parameter) or type(attributes) is not dict:
+        raise TypeError("a tensor of another class than Tensor or Parameter")
+    if kind is Tensor and attributes.get("_is_buffer") is True:  # what PyTorch's buffers are told by
+        kind, attributes = Buffer, {name: value for name, value in attributes.items() if name != "_is_buffer"}
     return dressed(tensor.detach(), kind, requires_grad, attributes)
 
 
@@ -253,7 +255,6 @@ def _layout(name: str) -> Any:
     return strided
 
 
-_CLASSES = (Tensor, Parameter, Buffer)
 _STORAGES = {
     "Bool": dtypes.bool_,
     "Byte": dtypes.uint8,
@@ -279,7 +280,6 @@ _TABLE: dict[str, Any] = {
     "torch.serialization._get_layout": _exactly(_layout, str),
     "torch.Tensor": Tensor,
     "torch.nn.parameter.Parameter": Parameter,
-    "torch.nn.parameter.Buffer": Buffer,
     "torch._utils._rebuild_tensor": Callee(_rebuild_tensor),
     "torch._utils._rebuild_tensor_v2": Callee(_rebuild_tensor),
     "torch._utils._rebuild_parameter": Callee(_rebuild_parameter),

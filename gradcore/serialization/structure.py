@@ -234,7 +234,7 @@ class Decoder:
         if not tag.startswith("$"):
             return dict(zip(node, self._items(list(node.values()), depth)))
         if tag in _READERS:
-            return _READERS[tag](self, node[tag], node)
+            return _READERS[tag](self, node[tag], node, depth)
         name, content = tag[1:], node[tag]
         if name in _CONTAINERS:
             content = self._items(content, depth)
@@ -250,16 +250,16 @@ class Decoder:
             raise LoadError(f"its structure is nested deeper than {DEEPEST}")
         return [self.decode(item, depth + 1) for item in nodes]
 
-    def _same(self, number: Any, node: Any) -> Any:
+    def _same(self, number: Any, node: Any, depth: int) -> Any:
         with _complaining("$same"):
             return self._seen[number]
 
-    def _numpy(self, name: Any, node: Any) -> Any:
+    def _numpy(self, name: Any, node: Any, depth: int) -> Any:
         with _complaining("$numpy"):
             (value,) = check_booleans(np.frombuffer(bytes.fromhex(node["bytes"]), _numpy_dtype(name)), "of a number")
             return value
 
-    def _array(self, name: Any, node: Any) -> np.ndarray:
+    def _array(self, name: Any, node: Any, depth: int) -> np.ndarray:
         array = self._read(name)
         if "dtype" in node:
             with _complaining("$array"):
@@ -268,11 +268,15 @@ class Decoder:
         self._seen.append(array)
         return array
 
-    def _tensor(self, name: Any, node: Any) -> Tensor:
+    def _tensor(self, name: Any, node: Any, depth: int) -> Tensor:
         array = self._read(name)
         if name not in self._memory:
-            self._memory[name] = as_tensor(array, name, self._locations.get(name, "cpu"), self._map_location)
-        attributes = self.decode(node.get("attributes", {}))
+            # What is copied to a device is in C order there: dimensions are permuted afterwards.
+            order, location = self._orders.get(name), self._locations.get(name, "cpu")
+            laid = array if order is None else array.transpose(order)
+            tensor = as_tensor(laid, name, location, self._map_location)
+            self._memory[name] = tensor if order is None else tensor.permute(np.argsort(order).tolist()).detach()
+        attributes = self.decode(node.get("attributes", {}), depth + 1)
         with _complaining("$tensor"):
             kind = _CLASSES[node.get("class", "Tensor")]
             tensor = dressed(self._memory[name].detach(), kind, node.get("requires_grad", False), attributes)
@@ -292,14 +296,14 @@ class Decoder:
         with _complaining("layout"):
             order = self._orders.get(name)
             if order is not None:
-                array = np.ascontiguousarray(array.transpose(order)).transpose(np.argsort(order))
-                if array.shape != self._entries[name].shape:
+                if sorted(order) != list(range(array.ndim)):
                     raise ValueError(f"{order!r:.80} is no order of {array.ndim} dimensions")
+                array = np.ascontiguousarray(array.transpose(order)).transpose(np.argsort(order))
         self._arrays[name] = array
         return array
 
 
-_READERS: dict[str, Callable[[Decoder, Any, dict[str, Any]], Any]] = {
+_READERS: dict[str, Callable[[Decoder, Any, dict[str, Any], int], Any]] = {
     "$array": Decoder._array,
     "$numpy": Decoder._numpy,
     "$same": Decoder._same,

@@ -75,11 +75,20 @@ class Generator:
         return wrap(np.array([self._seed, self._offset], np.uint64).view(np.int64))
 
     def set_state(self, state: Tensor) -> Generator:
-        """Go back to a state from `get_state`."""
+        """Go back to a state from `get_state`, on whatever device it is.
+
+        Raises:
+            TypeError: `state` is no tensor, or one of another dtype.
+            RuntimeError: it is one of another shape.
+        """
         if not isinstance(state, Variable):
             raise TypeError(f"set_state(): expected a Tensor from get_state(), got {type(state).__name__}")
-        seed, offset = state.numpy().view(np.uint64)
-        self._seed, self._offset = int(seed), int(offset)
+        host = state._host()
+        if host.dtype != np.int64:
+            raise TypeError(f"set_state(): expected a Tensor from get_state(), of int64, got one of {host.dtype}")
+        if host.shape != (2,):
+            raise RuntimeError(f"set_state(): expected a Tensor from get_state(), of 2 numbers, got {list(host.shape)}")
+        self._seed, self._offset = (int(number) & (2**64 - 1) for number in host)
         return self
 
     def draw(self) -> tuple[int, int]:

@@ -34,7 +34,7 @@ def save_file(tensors: Mapping[str, Tensor], filename: FileLike, metadata: Mappi
         TypeError, ValueError: names, tensors or metadata that are none; nothing is written.
         RuntimeError: the folder of the path does not exist.
     """
-    arrays = _arrays(tensors, metadata)
+    arrays = _arrays(tensors)
     with writing(filename) as file:
         write(file, arrays, metadata)
 
@@ -49,7 +49,7 @@ def save(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = Non
     import io
 
     file = io.BytesIO()
-    write(file, _arrays(tensors, metadata), metadata)
+    write(file, _arrays(tensors), metadata)
     return file.getvalue()
 
 
@@ -75,8 +75,8 @@ def _load(f: FileLike, device: DeviceName) -> dict[str, Tensor]:
         return {name: read_tensor(source, name, entry, Device(device)) for name, entry in entries.items()}
 
 
-def _arrays(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None) -> dict[str, Any]:
-    """The arrays of tensors, if all is as a file of them needs it."""
+def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The arrays of tensors by name. TypeError if one is none."""
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise TypeError(f"safetensors holds tensors, but {name!r} is of type {type(tensor).__name__}")
@@ -126,8 +126,6 @@ class safe_open:
     def keys(self) -> list[str]:
         """The names of the tensors."""
         return list(self._entries)
-
-    offset_keys = keys
 
     def get_tensor(self, name: str) -> Any:
         """A tensor, which nothing else shares memory with."""

@@ -61,7 +61,7 @@ def wrap(result: Any, sources: Any) -> Any:
                 if result is host:
                     return source
                 if np.may_share_memory(result, host):
-                    if host.flags.writeable:  # what np.broadcast_to returns is not
+                    if host.flags.writeable and not result.flags.writeable:  # as what np.broadcast_to returns
                         result.flags.writeable = True
                     return _wrap_memory(source._memory, result, source if source.base is None else source.base, None)
         return from_host(result)
