@@ -39,7 +39,14 @@ def everything(device: str = "cpu") -> dict[str, gc.Tensor]:
     """A tensor of each dtype, of odd sizes, so that careless offsets would not be aligned."""
     tensors = {dtype: some(dtype, (3, 5), device) for dtype in TYPES}
     x = gc.arange(24.0, device=device).reshape(4, 6)
-    return {**tensors, "scalar": x[0, 0], "none": x[:0], "columns": x.t(), "steps": x[:, ::2], "expanded": x[0].expand(2, 6)}
+    return {
+        **tensors,
+        "scalar": x[0, 0],
+        "none": x[:0],
+        "columns": x.t(),
+        "steps": x[:, ::2],
+        "expanded": x[0].expand(2, 6),
+    }
 
 
 def test_bytes(device: str) -> None:

@@ -48,9 +48,8 @@ def assert_same(a: Any, b: Any) -> None:
         assert a.dtype == b.dtype and a.tobytes() == b.tobytes()
     elif isinstance(a, dict):
         assert len(a) == len(b)
-        for (k, v), (l, w) in zip(a.items(), b.items()):
-            assert_same(k, l)
-            assert_same(v, w)
+        for pair, other in zip(a.items(), b.items()):
+            assert_same(pair, other)
     elif isinstance(a, (list, tuple)):
         assert len(a) == len(b)
         for v, w in zip(a, b):
@@ -113,7 +112,9 @@ def test_the_order_of_dimensions_in_memory_is_kept(view: Any, device: str) -> No
     assert_same(found, view(x))
 
 
-@pytest.mark.parametrize("view", [lambda x: x[:, ::2], lambda x: x[0].expand(3, 6), lambda x: x.flip(1), lambda x: x[1:]])
+@pytest.mark.parametrize(
+    "view", [lambda x: x[:, ::2], lambda x: x[0].expand(3, 6), lambda x: x.flip(1), lambda x: x[1:]]
+)
 def test_other_views_are_saved_as_what_they_show(view: Any) -> None:
     x = gc.arange(24.0).reshape(4, 6)
     file = io.BytesIO()
@@ -199,14 +200,17 @@ numpys = hnp.arrays(
     hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3),
 )
 tensors = hnp.arrays(
-    st.sampled_from(["f4", "f8", "i8", "u1", "?", "f2"]), hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
+    st.sampled_from(["f4", "f8", "i8", "u1", "?", "f2"]),
+    hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3),
 ).map(gc.from_numpy)
 values = st.recursive(
     scalars | numpys | tensors,
-    lambda inner: st.lists(inner, max_size=3)
-    | st.lists(inner, max_size=3).map(tuple)
-    | st.dictionaries(keys, inner, max_size=3)
-    | st.dictionaries(st.text(), inner, max_size=3).map(OrderedDict),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(keys, inner, max_size=3)
+        | st.dictionaries(st.text(), inner, max_size=3).map(OrderedDict)
+    ),
     max_leaves=12,
 )
 
@@ -342,7 +346,12 @@ def test_devices_that_are_none() -> None:
 
 def test_mapped_files(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    saved = {"a": gc.arange(1000.0), "b": gc.tensor([True, False, True]), "c": gc.arange(3).to(gc.int16), "z": gc.ones(0)}
+    saved = {
+        "a": gc.arange(1000.0),
+        "b": gc.tensor([True, False, True]),
+        "c": gc.arange(3).to(gc.int16),
+        "z": gc.ones(0),
+    }
     gc.save(saved, path)
     before = path.read_bytes()
     found = gc.load(path, mmap=True)
@@ -371,7 +380,9 @@ def test_a_failure_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest
     real = builtins.open
 
     def opened(name: Any, mode: str = "r", *rest: Any, **options: Any) -> Any:
-        return io.BufferedWriter(Full(name, mode.replace("b", ""))) if "x" in mode else real(name, mode, *rest, **options)
+        return (
+            io.BufferedWriter(Full(name, mode.replace("b", ""))) if "x" in mode else real(name, mode, *rest, **options)
+        )
 
     with monkeypatch.context() as patch:
         patch.setattr(builtins, "open", opened)

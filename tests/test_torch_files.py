@@ -1,4 +1,4 @@
-"""Files that PyTorch saved: what is read of them, and what is refused. The hostile ones are in test_hostile_files.py."""
+"""Files that PyTorch saved: what is read of them, and what is refused (of those that mean harm: test_hostile_files)."""
 
 from __future__ import annotations
 
@@ -120,7 +120,9 @@ def test_a_model_goes_on_where_pytorch_left_it(tmp_path: Path) -> None:
 
     theirs, their_optimizer = make(torch)
     run(torch, theirs, their_optimizer, 3)
-    torch.save({"model": theirs.state_dict(), "optimizer": their_optimizer.state_dict(), "epoch": 3}, tmp_path / "last.pt")
+    torch.save(
+        {"model": theirs.state_dict(), "optimizer": their_optimizer.state_dict(), "epoch": 3}, tmp_path / "last.pt"
+    )
     ours, optimizer = make(gc)
     checkpoint = gc.load(tmp_path / "last.pt")
     ours.load_state_dict(checkpoint["model"])

@@ -23,7 +23,7 @@ from ..nn.parameter import Buffer, Parameter
 from ..tensor.creation import finish
 from ..tensor.size import Size
 from ..tensor.tensor import Tensor
-from .files import LoadError, Source, native
+from .files import LoadError, Source, checked, native
 from .tensors import MapLocation, dressed, placed
 from .unpickler import Callee, UnpicklingError, checked_key, unpickle
 
@@ -67,9 +67,9 @@ class _Records:
         ) as error:
             raise LoadError(f"the archive is damaged: {error!s:.200}") from None
         names = [info.filename for info in infos]
-        folder = _folder(names)
         if len(set(names)) < len(names):
             raise LoadError("two records of the archive have the same name")
+        folder = _folder(names)
         self._records: dict[str, _Record] = {}
         for info in sorted(infos, key=lambda info: info.header_offset, reverse=True):
             record = self._located(info, end)
@@ -109,7 +109,7 @@ class _Records:
         array = self.source.array(record.start, dtype, (count,))
         if not self.source.mapped:  # which would read it all
             _check(name, record, array.view(np.uint8))
-        return native(array, order)
+        return checked(native(array, order), name)
 
     def _find(self, name: str) -> _Record:
         if name not in self._records:

@@ -49,8 +49,10 @@ class Source:
 
     def read(self, start: int, count: int) -> bytes:
         """`count` bytes from `start`, or as many as there are."""
+        if not 0 <= start < self.size:
+            return b""
         self.file.seek(start)
-        data: bytes = self.file.read(max(min(count, self.size - start), 0))
+        data: bytes = self.file.read(min(count, self.size - start))
         return data
 
     def array(self, start: int, dtype: np.dtype[Any], shape: Sequence[int]) -> np.ndarray:
@@ -84,6 +86,15 @@ class Source:
 def native(array: np.ndarray, order: str) -> np.ndarray:
     """An array of its own whose bytes were written in the byte order `order`, with those of this machine."""
     return array if order == sys.byteorder else array.byteswap(inplace=True)
+
+
+def checked(array: np.ndarray, name: str) -> np.ndarray:
+    """`array`, unless it is one of booleans or text whose bytes NumPy would trust to be such, and are not."""
+    if array.dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
+        raise LoadError(f"{name!r:.80} is of type bool, but holds bytes other than 0 and 1")
+    if array.dtype.kind == "U" and array.reshape(-1).view(f"{array.dtype.str[0]}u4").max(initial=0) > sys.maxunicode:
+        raise LoadError(f"{name!r:.80} is text, but holds numbers that are no characters")
+    return array
 
 
 @contextmanager

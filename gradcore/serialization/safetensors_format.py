@@ -21,7 +21,7 @@ from .. import dtypes
 from ..backends import Array, backend_of
 from ..tensor.creation import finish
 from ..tensor.tensor import Tensor
-from .files import SafetensorError, Source, native
+from .files import SafetensorError, Source, checked, native
 from .tensors import MapLocation, placed
 
 # The longest header that readers of the format accept.
@@ -65,14 +65,7 @@ class Entry:
         dtype = DTYPES.get(self.dtype)
         if dtype is None:
             raise SafetensorError(f"tensor {name!r:.80} is of type {self.dtype}, which neither NumPy nor gradcore has")
-        return check_booleans(native(source.array(self.start, dtype, self.shape), "little"), name)
-
-
-def check_booleans(array: np.ndarray, name: str) -> np.ndarray:
-    """`array`, unless it is one of booleans, which NumPy trusts to be 0 or 1, and are not."""
-    if array.dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
-        raise SafetensorError(f"tensor {name!r:.80} is of type bool, but holds bytes other than 0 and 1")
-    return array
+        return checked(native(source.array(self.start, dtype, self.shape), "little"), name)
 
 
 # ---------------------------------------------------------------- reading

@@ -24,8 +24,8 @@ from ..devices import device as Device
 from ..nn.parameter import Buffer, Parameter
 from ..tensor.size import Size
 from ..tensor.tensor import Tensor
-from .files import LoadError, Source
-from .safetensors_format import DTYPES, METADATA, NAMES, Entry, as_tensor, check_booleans
+from .files import LoadError, Source, checked
+from .safetensors_format import DTYPES, METADATA, NAMES, Entry, as_tensor
 from .tensors import MapLocation, dressed
 
 # Containers in each other, at most: far from where Python's own stack ends. Pairs of keys and values are lists, too.
@@ -50,10 +50,15 @@ def _base64(value: bytes | bytearray) -> str:
     return base64.b64encode(value).decode()
 
 
+def _complex(parts: list[str]) -> complex:
+    real, imaginary = parts
+    return complex(float(real), float(imaginary))
+
+
 _SCALARS: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     float: (repr, float),
     int: (hex, lambda text: int(text, 16)),
-    complex: (lambda value: [repr(value.real), repr(value.imag)], lambda parts: complex(*map(float, parts))),
+    complex: (lambda value: [repr(value.real), repr(value.imag)], _complex),
     bytes: (_base64, lambda text: base64.b64decode(text, validate=True)),
     bytearray: (_base64, lambda text: bytearray(base64.b64decode(text, validate=True))),
     dtypes.dtype: (lambda value: value.name, lambda name: _DTYPES[name]),
@@ -218,7 +223,7 @@ class Decoder:
     def __init__(self, source: Source, entries: Mapping[str, Entry], layouts: Any, map_location: MapLocation):
         with _complaining("layout"):
             self._orders = {name: layout.get("order") for name, layout in layouts.items()}
-            self._locations = {name: layout.get("device", "cpu") for name, layout in layouts.items()}
+            self._locations = {name: str(layout.get("device", "cpu")) for name, layout in layouts.items()}
         self._source, self._entries, self._map_location = source, entries, map_location
         self._arrays: dict[str, np.ndarray] = {}
         self._memory: dict[str, Tensor] = {}
@@ -256,15 +261,17 @@ class Decoder:
 
     def _numpy(self, name: Any, node: Any, depth: int) -> Any:
         with _complaining("$numpy"):
-            (value,) = check_booleans(np.frombuffer(bytes.fromhex(node["bytes"]), _numpy_dtype(name)), "of a number")
+            (value,) = checked(np.frombuffer(bytes.fromhex(node["bytes"]), _numpy_dtype(name)), "of a number")
             return value
 
     def _array(self, name: Any, node: Any, depth: int) -> np.ndarray:
         array = self._read(name)
         if "dtype" in node:
             with _complaining("$array"):
+                if min(node["shape"], default=0) < 0:
+                    raise ValueError(f"a shape of {node['shape']}")
                 array = array.view(_numpy_dtype(node["dtype"])).reshape(node["shape"])
-                array = check_booleans(array if array.flags.aligned else array.copy(), name)
+                array = checked(array if array.flags.aligned else array.copy(), name)
         self._seen.append(array)
         return array
 

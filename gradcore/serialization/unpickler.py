@@ -21,7 +21,7 @@ _COPIED = 16
 # Keys are of these types, or tuples of a few of them.
 _LONGEST_KEY = 64
 _KEYS = (str, int, float, bool, bytes, complex, type(None))
-_DAMAGE = (AttributeError, IndexError, KeyError, OverflowError, StopIteration, TypeError, ValueError)
+_DAMAGE = (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, StopIteration, TypeError, ValueError)
 
 
 class UnpicklingError(LoadError, pickle.UnpicklingError):

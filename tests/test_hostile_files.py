@@ -1,0 +1,51 @@
+"""Files that mean harm: nothing in them is run, loading them takes little memory and time, and the error says why."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import hostile
+import pytest
+
+import gradcore as gc
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the bounds on memory are those of Linux")
+ROOT = Path(gc.__file__).resolve().parents[1]
+
+
+def test_hostile_files(tmp_path: Path) -> None:
+    canary, folder = tmp_path / "canary", tmp_path / "files"
+    folder.mkdir()
+    cases = {f"{i:04}": case for i, case in enumerate(hostile.corpus(str(canary)))}
+    assert len(cases) >= 500
+    for name, case in cases.items():
+        (folder / name).write_bytes(case.data)
+    command = [sys.executable, hostile.__file__, str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GRADCORE_CUDA": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert not canary.exists()
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) == 2 * len(cases)
+    wrong = []
+    for result in found:
+        case = cases[result["name"]]
+        problem = None
+        if result["harm"]:
+            problem = "harm"
+        elif result["error"] not in ("LoadError", None) or (case.text and not result["error"]):
+            problem = "another outcome"
+        elif result["error"] and not result["text"].startswith(f"cannot load {folder / result['name']}: "):
+            problem = "no file's name"
+        elif case.text and not re.search(case.text, result["text"]):
+            problem = f"another text than {case.text}"
+        elif len(result["text"]) > 1000 or result["seconds"] > 10:
+            problem = "too long"
+        if problem:
+            wrong.append((problem, case.name, result))
+    assert not wrong, f"{len(wrong)} of {len(found)}: " + "\n".join(map(str, wrong[:20]))
