@@ -11,7 +11,6 @@ import argparse
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from safetensors.numpy import save_file
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from tqdm import tqdm
@@ -131,8 +130,7 @@ def main(argv: list[str] | None = None) -> None:
 
     args.out.mkdir(parents=True, exist_ok=True)
     plot(history, args.out / "digits.png")
-    weights = {name: parameter.detach().cpu().numpy() for name, parameter in model.named_parameters()}
-    save_file(weights, args.out / "digits.safetensors")
+    torch.save(model.state_dict(), args.out / "digits.safetensors")
     print(f"wrote {args.out / 'digits.png'} and {args.out / 'digits.safetensors'}")
     print(f"test accuracy: {test_accuracy:.4f}")
 
