@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import hostile
 import pytest
 
 import gradcore as gc
+from gradcore.serialization import LoadError
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the bounds on memory are those of Linux")
 ROOT = Path(gc.__file__).resolve().parents[1]
@@ -49,3 +55,33 @@ def test_hostile_files(tmp_path: Path) -> None:
         if problem:
             wrong.append((problem, case.name, result))
     assert not wrong, f"{len(wrong)} of {len(found)}: " + "\n".join(map(str, wrong[:20]))
+
+
+def test_the_canary_sings(tmp_path: Path) -> None:
+    """Python's own unpickler runs what is refused: the corpus would notice."""
+    (case,) = (case for case in hostile.programs(str(tmp_path / "canary")) if case.name == "os.system")
+    with zipfile.ZipFile(io.BytesIO(case.data)) as archive:
+        pickle.loads(archive.read("archive/data.pkl"))
+    assert (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        hostile.weights(b"\x80\x05](" + 20_000 * b"}" + b"e."),
+        hostile.weights(b"\x80\x05](" + 20_000 * b"]" + b"e."),
+        hostile.weights(b"\x80\x05](" + 20_000 * b"\x8f" + b"e."),
+        hostile.weights(b"\x80\x05N" + 20_000 * b"\x94" + b"."),
+        hostile.weights(b"\x80\x05](ccollections\nOrderedDict\nq\x00" + 20_000 * b"h\x00)R" + b"e."),
+        hostile.framed(b'{"a": [' + 20_000 * b"{}," + b"1]}"),
+    ],
+    ids=["dictionaries", "lists", "sets", "memo", "calls", "header"],
+)
+def test_memory_is_in_proportion_to_the_file(data: bytes) -> None:
+    file = io.BytesIO(data)
+    tracemalloc.start()
+    with contextlib.suppress(LoadError):
+        gc.load(file)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100 * len(data)

@@ -340,7 +340,9 @@ def test_devices_that_are_none() -> None:
         round_trip([gc.ones(1)], map_location=lambda tensor, location: 1 / 0)
     with pytest.raises(LoadError, match="don't know how to restore data location .tagged with mars."):
         round_trip([gc.ones(1)], map_location={"cpu": "mars"})
-    with pytest.raises(LoadError, match="cuda:99, which cannot be used here"):
+    with pytest.raises(
+        LoadError, match="Attempting to deserialize object on (CUDA device 99|a CUDA device) but gradcore.cuda"
+    ):
         round_trip([gc.ones(1)], map_location="cuda:99")
 
 

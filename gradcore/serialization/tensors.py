@@ -60,12 +60,24 @@ def _on(array: np.ndarray, target: str | Device) -> Array:
     try:
         backend = backend_for(device)
     except RuntimeError as error:
-        raise LoadError(
-            f"it holds tensors of {device}, which cannot be used here. If you are running on a CPU-only machine, "
-            "please use gradcore.load with map_location=gradcore.device('cpu') to map your storages to the CPU. "
-            f"({error})"
-        ) from error
+        raise LoadError(f"{_missing(device)} ({error})") from error
     return array if backend.device.type == "cpu" else backend.from_host(array)
+
+
+def _missing(device: Device) -> str:
+    """What PyTorch says of a CUDA device that is not there."""
+    from ..cuda import device_count
+
+    if count := device_count():
+        return (
+            f"Attempting to deserialize object on CUDA device {device.index} but gradcore.cuda.device_count() is {count}."
+            " Please use gradcore.load with map_location to map your storages to an existing device."
+        )
+    return (
+        "Attempting to deserialize object on a CUDA device but gradcore.cuda.is_available() is False. If you are "
+        "running on a CPU-only machine, please use gradcore.load with map_location=gradcore.device('cpu') to map your "
+        "storages to the CPU."
+    )
 
 
 def dressed(tensor: Tensor, kind: type[Tensor], requires_grad: bool, attributes: Mapping[str, Any]) -> Tensor:
