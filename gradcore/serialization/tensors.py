@@ -70,8 +70,8 @@ def _missing(device: Device) -> str:
 
     if count := device_count():
         return (
-            f"Attempting to deserialize object on CUDA device {device.index} but gradcore.cuda.device_count() is {count}."
-            " Please use gradcore.load with map_location to map your storages to an existing device."
+            f"Attempting to deserialize object on CUDA device {device.index} but gradcore.cuda.device_count() is "
+            f"{count}. Please use gradcore.load with map_location to map your storages to an existing device."
         )
     return (
         "Attempting to deserialize object on a CUDA device but gradcore.cuda.is_available() is False. If you are "
