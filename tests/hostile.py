@@ -340,6 +340,7 @@ def bombs() -> Iterator[Case]:
     yield Case(
         "a set that never ends", weights(b"\x80\x04" + tuples[2:] + b"\x8f(h\x64\x90."), "has a key of type tuple"
     )
+    yield Case("a long key", weights(b"\x80\x02}(" + b"K\x01" * 65 + b"tNs."), "has a key of type tuple")
     made = tuples + b"cbuiltins\nset\n](h\x64e\x85R."
     yield Case("a set of a list", weights(made), "has a key of type tuple")
     long = b"\x80\x02](" + text("x" * 200_000) + b"q\x00"

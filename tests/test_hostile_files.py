@@ -57,6 +57,22 @@ def test_hostile_files(tmp_path: Path) -> None:
     assert not wrong, f"{len(wrong)} of {len(found)}: " + "\n".join(map(str, wrong[:20]))
 
 
+def test_what_the_corpus_is_made_of_loads() -> None:
+    """So that each file is refused for what was changed."""
+    (found,) = gc.load(io.BytesIO(hostile.weights(b"\x80\x02" + hostile.rebuilt()[2:-1] + b"\x85.")))
+    assert found.tolist() == [0, 0] and found.dtype is gc.float32
+    assert gc.load(io.BytesIO(hostile.safetensors({"a": hostile.tensor()}, bytes(8))))["a"].tolist() == [0, 0]
+
+
+def test_checksums(tmp_path: Path) -> None:
+    """Of what is read; to compare those of what is mapped would read it all."""
+    path = tmp_path / "file"
+    path.write_bytes(hostile.weights(hostile.rebuilt(), b"MyNumber").replace(b"MyNumber", b"MyNumbes"))
+    with pytest.raises(LoadError, match="the record 'data/0' of the archive is damaged: its checksum is another"):
+        gc.load(path)
+    assert gc.load(path, mmap=True).shape == (2,)
+
+
 def test_the_canary_sings(tmp_path: Path) -> None:
     """Python's own unpickler runs what is refused: the corpus would notice."""
     (case,) = (case for case in hostile.programs(str(tmp_path / "canary")) if case.name == "os.system")

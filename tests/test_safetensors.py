@@ -151,6 +151,19 @@ def test_types_that_nobody_has(tmp_path: Path) -> None:
         assert file.get_tensor("c").tolist() == [6, 7]
 
 
+def test_tensors_at_odd_places(tmp_path: Path) -> None:
+    entries = {
+        "a": {"dtype": "U8", "shape": [3], "data_offsets": [0, 3]},
+        "b": {"dtype": "F64", "shape": [2], "data_offsets": [3, 19]},
+    }
+    header = json.dumps(entries).encode()
+    data = bytes([1, 2, 3]) + np.array([0.5, -2.0]).tobytes()
+    (tmp_path / "file").write_bytes(len(header).to_bytes(8, "little") + header + data)
+    for found in (load_file(tmp_path / "file"), gc.load(tmp_path / "file", mmap=True)):
+        assert found["b"].tolist() == [0.5, -2.0] and found["b"].numpy().flags.aligned
+        assert found["a"].tolist() == [1, 2, 3]
+
+
 def test_files_without_structure_load_as_dictionaries() -> None:
     found = gc.load(io.BytesIO(save({"b": gc.ones(2), "a": gc.zeros(1)})), map_location="cpu")
     assert type(found) is dict and {name: x.tolist() for name, x in found.items()} == {"b": [1, 1], "a": [0]}
