@@ -57,11 +57,16 @@ def _transposed(weight: Array, groups: int) -> Array:
     return flat[0] if groups == 1 else flat.reshape(-1, flat.shape[-1])
 
 
+def plus_bias(backend: Backend, x: Array, bias: Array) -> Array:
+    """`x` (images, channels, ...) with a bias for each channel."""
+    level = bias.reshape(-1, *(1,) * (x.ndim - 2))
+    return backend.elementwise(_ADD, (x, level), x.dtype, (x.dtype,), x.shape)[0]
+
+
 def _placed(backend: Backend, whole: Array | None, at: slice, part: Array, bias: Array | None, images: int) -> Array:
     """`part`, with the bias, as these images of the `whole`, which is made when there is more than one part."""
     if bias is not None:
-        level = bias.reshape(-1, *(1,) * (part.ndim - 2))
-        (part,) = backend.elementwise(_ADD, (part, level), part.dtype, (part.dtype,), part.shape)
+        part = plus_bias(backend, part, bias)
     if part.shape[0] == images:
         return part if part.flags.c_contiguous else backend.copy(part)
     if whole is None:

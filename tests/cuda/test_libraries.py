@@ -11,10 +11,11 @@ import re
 from typing import Any
 
 import cublaslt_standin
+import cudnn_standin
 import numpy as np
 import pytest
 
-from gradcore.backends.cuda import blas
+from gradcore.backends.cuda import blas, cudnn
 from gradcore.backends.emulator import cublas
 
 
@@ -66,3 +67,63 @@ def test_cublaslt_of_nvmath():
     assert np.dtype(real.matmul_heuristic_result_dtype) == ours.matmul_heuristic_result_dtype
     found = real.MatmulHeuristicResult(1)
     assert found.ptr and int(np.asarray(found[0]["workspace_size"]).item()) >= 0
+
+
+def test_cudnn_of_the_frontend():
+    real, ours = pytest.importorskip("cudnn"), cudnn_standin
+    backend_graph = getattr(real._pybind_module, "backend_graph", real.pygraph)
+    for name in ("conv_fprop", "conv_dgrad", "conv_wgrad", "sdpa", "sdpa_backward", "tensor", "__init__"):
+        used = set(inspect.signature(getattr(ours.pygraph, name)).parameters) - {"self"}
+        function = getattr(backend_graph, name)
+        known = set(re.findall(r"(\w+)(?: \([^)]*\))?: ", function.__doc__)) | {"dim", "stride", "uid"}
+        assert used <= known, f"{name}: {used - known}"
+    for name in (
+        "validate",
+        "build_operation_graph",
+        "create_execution_plans",
+        "deselect_numeric_notes",
+        "check_support",
+    ):
+        assert callable(getattr(real.pygraph, name))
+    for name in ("build_plans", "get_workspace_size", "execute"):
+        assert callable(getattr(real.pygraph, name))
+    assert list(inspect.signature(real.pygraph.execute).parameters)[:4] == [
+        "self",
+        "tensor_dict",
+        "workspace",
+        "handle",
+    ]
+    for kind in ("data_type", "heur_mode", "numerical_note"):
+        for member in getattr(ours, kind):
+            assert hasattr(getattr(real, kind), member.name), f"{kind}.{member.name}"
+    assert list(inspect.signature(real.set_stream).parameters) == ["handle", "stream"]
+    assert callable(real.create_handle) and callable(real.backend_version)
+
+
+@pytest.mark.parametrize("operation", ["conv_fprop", "conv_dgrad", "conv_wgrad", "sdpa", "sdpa_backward"])
+def test_the_frontend_takes_the_graphs(operation):
+    """The operation is described to the real frontend; what follows needs a GPU."""
+    real = pytest.importorskip("cudnn")
+    half, single = np.dtype(np.float16), np.dtype(np.float32)
+    image, weight, loss = np.zeros((2, 4, 6, 6), half), np.zeros((3, 4, 3, 3), half), np.zeros((2, 3, 4, 4), half)
+    q, v, stats = np.zeros((1, 2, 5, 8), half), np.zeros((1, 2, 5, 16), half), np.zeros((1, 2, 5, 1), single)
+    geometry = {"pre_padding": [0, 0], "post_padding": [0, 0], "stride": [1, 1], "dilation": [1, 1]}
+    shape = {"attn_scale": 0.5, "use_causal_mask": True}
+    inputs, outputs, attributes = {
+        "conv_fprop": ({"image": image, "weight": weight}, [loss], geometry),
+        "conv_dgrad": ({"loss": loss, "filter": weight}, [image], geometry),
+        "conv_wgrad": ({"image": image, "loss": loss}, [weight], geometry),
+        "sdpa": ({"q": q, "k": q, "v": v}, [v, stats], {**shape, "is_inference": False}),
+        "sdpa_backward": (
+            {"q": q, "k": q, "v": v, "o": v, "dO": v, "stats": stats},
+            [q, q, v],
+            {**shape, "use_deterministic_algorithm": True},
+        ),
+    }[operation]
+    compute = real.data_type.FLOAT
+    graph = real.pygraph(intermediate_data_type=compute, compute_data_type=compute)
+    cudnn.describe(real, graph, operation, inputs, outputs, attributes)
+    for uid, x in enumerate((*inputs.values(), *outputs), 1):
+        tensor = graph.find_tensor(uid)
+        assert tuple(tensor.get_dim()) == x.shape
+        assert [s * x.itemsize for s in tensor.get_stride()] == list(x.strides)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...devices import device as Device
 from ...expr import Program
+from .. import convolution
 from ..base import IDENTITY, Array, Backend, Number, Reduction, Sliding, Windows
 from . import driver
 from .attention import Attention
@@ -17,6 +18,7 @@ from .blas import DATA_TYPES, Products
 from .compiler import Compiler
 from .convolution import Unfold
 from .ctc import Ctc
+from .cudnn import Cudnn
 from .elementwise import Elementwise
 from .errors import ErrorWord
 from .indexing import Segments
@@ -48,6 +50,7 @@ class CudaBackend(Backend):
         self._ctc = Ctc(self.xp, compiler)
         self._norms = Norms(self.xp, compiler, self._reduce)
         self._multi_tensor = MultiTensor(self.xp, compiler)
+        self._cudnn = Cudnn(self.xp)
         self._unfold = Unfold(self.xp, compiler)
         self._pool = Pool(self.xp, compiler)
         self._attention = Attention(self.xp, compiler, self._reduce)
@@ -189,6 +192,29 @@ class CudaBackend(Backend):
     def fold(self, columns: Array, sliding: Sliding, shape: tuple[int, ...], out: tuple[int, ...]) -> Array:
         return self._unfold.fold(columns, sliding, shape, out)
 
+    def convolution(
+        self, x: Array, weight: Array, bias: Array | None, sliding: Sliding, out: tuple[int, ...], groups: int
+    ) -> Array:
+        found = self._cudnn.convolution(x, weight, sliding, out)
+        if found is None:
+            return super().convolution(x, weight, bias, sliding, out, groups)
+        return self._with_bias(found, bias)
+
+    def convolution_input(
+        self, grad: Array, weight: Array, bias: Array | None, sliding: Sliding, size: tuple[int, ...], groups: int
+    ) -> Array:
+        found = self._cudnn.convolution_input(grad, weight, sliding, size, groups)
+        if found is None:
+            return super().convolution_input(grad, weight, bias, sliding, size, groups)
+        return self._with_bias(found, bias)
+
+    def convolution_weight(self, grad: Array, x: Array, sliding: Sliding, groups: int) -> Array:
+        found = self._cudnn.convolution_weight(grad, x, sliding, groups)
+        return super().convolution_weight(grad, x, sliding, groups) if found is None else found
+
+    def _with_bias(self, x: Array, bias: Array | None) -> Array:
+        return x if bias is None else convolution.plus_bias(self, x, bias)
+
     # -- pooling
     def mean_pool(self, x: Array, windows: tuple[Windows, ...]) -> Array:
         return self._pool.mean_pool(x, windows)
@@ -209,7 +235,8 @@ class CudaBackend(Backend):
     def attention(
         self, query: Array, key: Array, value: Array, mask: Array | None, causal: bool, scale: float
     ) -> tuple[Array, Array]:
-        return self._attention.forward(query, key, value, mask, causal, scale)
+        arguments = (query, key, value, mask, causal, scale)
+        return self._cudnn.attention(*arguments) or self._attention.forward(*arguments)
 
     def attention_backward(
         self,
@@ -223,7 +250,8 @@ class CudaBackend(Backend):
         causal: bool,
         scale: float,
     ) -> tuple[Array, Array, Array]:
-        return self._attention.backward(grad, query, key, value, mask, out, lse, causal, scale)
+        arguments = (grad, query, key, value, mask, out, lse, causal, scale)
+        return self._cudnn.attention_backward(*arguments) or self._attention.backward(*arguments)
 
     # -- indexing
     def check_index(self, op: str, index: Array, size: int, dim: int, negative: bool = True) -> None:

@@ -38,7 +38,8 @@ def fall_back(what: str, error: BaseException | str) -> None:
     """Say, once for each `what`, that a library fails and something else does its work."""
     if what not in _told:
         _told.add(what)
-        warnings.warn(f"{what}: {error}. gradcore computes it without", stacklevel=2)
+        reason = " ".join(str(error).split())  # the libraries' own logs may be in it
+        warnings.warn(f"{what}: {reason[:400]}; gradcore goes on without it", stacklevel=2)
 
 
 @cache
