@@ -66,7 +66,7 @@ def _python() -> Rows:
 def _packages() -> Rows:
     for name in ("numpy", "ml_dtypes"):
         yield name, _installed(name) or "not installed"
-    for name in ("nvmath-python", "torch"):
+    for name in ("nvmath-python", "nvidia-cudnn-frontend", "torch"):
         if version := _installed(name):
             yield name, version
 
@@ -246,6 +246,9 @@ def _missing_for_gpus() -> Rows:
             yield "GPU", f"CuPy finds none ({problem or 'no device'}): check nvidia-smi and CUDA_VISIBLE_DEVICES"
         if not _installed("nvmath-python"):
             yield "nvmath-python", f"for matrix products with fused epilogues: {install}"
+        if not _installed("nvidia-cudnn-frontend"):
+            cudnn = install.replace("cuda1", "cudnn1")
+            yield "nvidia-cudnn-frontend", f"for convolution and attention by cuDNN: {cudnn}"
     elif problem != "not installed":
         yield "CuPy", f"{problem}. Install the build for your CUDA version: {install}"
     elif _gpus_of_driver():

@@ -5,7 +5,8 @@
     PYTHONPATH=. python3 scripts/gpu_check.py --out gpu_check.json
 
 The parts, each in processes of its own, so that none can end the others: what the machine is; every kernel family on
-the emulated device and on the GPU, compared; the GPU tests; compute-sanitizer over the kernels. A part that fails,
+the emulated device and on the GPU, compared; whether cuBLASLt and cuDNN do what they are asked for; the GPU tests;
+compute-sanitizer over the kernels. A part that fails,
 hangs or cannot run is recorded and the next one starts. The exit status is 0 if nothing failed, 1 if something did, 2
 without a GPU.
 
@@ -37,6 +38,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = "scripts/kernel_sample.py"
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
+# The families of the sample that NVIDIA's libraries compute.
+LIBRARIES = ("products", "cudnn")
 # Seconds that the tests leave to the tools.
 FOR_TOOLS = 120
 # The GPU and the host round differently: fused multiply-adds, and other functions. A few units in the last place of the
@@ -69,6 +72,9 @@ else:
         found["multiprocessors"] = int(p["multiProcessorCount"])
         found["devices"] = runtime.getDeviceCount()
         gradcore.zeros(1, device="cuda")
+        from gradcore.backends import cuda, cudnn
+        lt = cuda.libraries.cublaslt()
+        found["libraries"] = {"nvmath-python": lt and lt.get_version(), "nvidia-cudnn-frontend": cudnn.version()}
     except Exception as error:
         found.pop("device", None)
         found["problem"] = f"{type(error).__name__}: {error}"
@@ -205,6 +211,23 @@ class Check:
                     return
             compare_files(part, files["emulator"], files["device"], self.shown)
 
+    def ask_libraries(self, found: dict[str, int | None]) -> None:
+        """What cuBLASLt and cuDNN refuse is computed without them, and told; nothing of the samples should be."""
+        with self.part("libraries") as part:
+            missing = [name for name, version in found.items() if version is None]
+            if self.device == "emulate":
+                part.status, part.reason = "skipped", "the emulated device has none of them"
+                return
+            command = [sys.executable, SAMPLE, *LIBRARIES]
+            status, output = self.run(command, self.device, 120)
+            shown = self.shown(command, self.device)
+            if status != 0:
+                part.fail(", ".join(LIBRARIES), _end(status, output), shown)
+            for told in re.findall(r"UserWarning: (.*gradcore goes on without it)", output):
+                part.fail("refused", told, shown)
+            if missing and part.status == "passed":
+                part.status, part.reason = "skipped", f"{' and '.join(missing)} cannot be used; see docs/gpu.md"
+
     def sanitize(self, families: Sequence[str]) -> None:
         """compute-sanitizer over the kernel sample, with each of its tools."""
         sanitizer = shutil.which("compute-sanitizer")
@@ -216,7 +239,7 @@ class Check:
                     part.status, part.reason = "skipped", "compute-sanitizer is not on the PATH: it comes with CUDA"
                 else:
                     command = [sanitizer, "--tool", tool, "--error-exitcode", "99", "--print-limit", "20"]
-                    command += [sys.executable, SAMPLE, "--no-pool", *families]
+                    command += [sys.executable, SAMPLE, *families, "--no-pool", "--without", *LIBRARIES]
                     status, output = self.run(command, self.device, self.left() / (len(TOOLS) - i))
                     judge_sanitizer(part, tool, status, output, self.shown(command, self.device))
 
@@ -359,6 +382,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         usable = "device" in machine
         if usable:
             check.compare(options.families)
+            check.ask_libraries(machine.get("libraries", {}))
             check.test()
             check.sanitize(options.families)
     failed = [part.name for part in check.parts if part.status in ("failed", "timed out")]

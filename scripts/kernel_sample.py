@@ -22,8 +22,8 @@ import numpy as np
 
 from gradcore import expr, optim
 from gradcore.autograd.tape import wrap
-from gradcore.backends import Reduction, Sliding, Windows, backend_for
-from gradcore.backends.cuda import CudaBackend
+from gradcore.backends import Reduction, Sliding, Windows, backend_for, cudnn
+from gradcore.backends.cuda import CudaBackend, preferred_blas_library
 from gradcore.devices import device
 from gradcore.expr import PRIMITIVES, trace
 
@@ -190,6 +190,61 @@ def _layer_norm(cuda: CudaBackend, make: Inputs) -> Results:
             yield from ((f"{name}, {n}", a) for n, a in found.items() if a is not None)
 
 
+def _products(cuda: CudaBackend, make: Inputs) -> Results:
+    """Matrix products in the layouts that are read as they lie, by cuBLAS and by cuBLASLt where that is installed."""
+    preferred = preferred_blas_library()
+    for library, dtype in product(("cublas", "cublaslt"), FLOATS):
+        preferred_blas_library(library)
+        x, y, heads = make((3, 4, 33, 17), dtype), make((3, 4, 17, 21), dtype), make((3, 33, 4, 17), dtype)
+        operands = {
+            "batches": (x, y),
+            "batches, transposed": (y.swapaxes(2, 3), x.swapaxes(2, 3)),
+            "heads": (heads.swapaxes(1, 2), y),
+            "heads, transposed": (heads.swapaxes(1, 2), x.swapaxes(2, 3)),
+            "one matrix for all": (x, y[0, 0]),
+            "matrices": (x[0, 0], y[0, 0]),
+            "matrices, transposed": (y[0, 0].T, x[0, 0].T),
+            "unaligned": (x.reshape(-1)[1 : 1 + 17 * 33].reshape(33, 17), y[0, 0]),
+            "a vector": (x, y[0, 0, :, 0]),
+            "vectors": (x[0, 0, 0], y[0, 0, :, 0]),
+        }
+        for name, (a, b) in operands.items():
+            yield f"{name}, {dtype}, {library}", cuda.matmul(a, b)
+        weight, bias = make((21, 17), dtype), make((21,), dtype)
+        yield f"linear, {dtype}, {library}", cuda.linear(x, weight, bias)
+        grad, short = make((2, 9, 21), dtype), make((2, 9, 17), dtype)
+        gradients = cuda.linear_backward(grad, short, weight, (True, True, True))
+        yield from ((f"linear, {dtype}, {library}, {n}", g) for n, g in zip(("dx", "dw", "db"), gradients))
+    preferred_blas_library(preferred)
+
+
+def _cudnn(cuda: CudaBackend, make: Inputs) -> Results:
+    """Convolutions and attention, by cuDNN where that is installed, and without it."""
+    cases = (
+        ((2, 8, 9, 7), (16, 8, 3, 3), Sliding((3, 3), (2, 1), (1, 1), (1, 2)), (5, 5)),
+        ((2, 8, 9), (8, 4, 4), Sliding((4,), (1,), (2,), (1,)), (10,)),
+        ((1, 4, 4, 5, 6), (6, 4, 2, 3, 2), Sliding((2, 3, 2), (1, 1, 1), (1, 1, 0), (1, 1, 1)), (5, 5, 5)),
+    )
+    for enabled, dtype in product((True, False), FLOATS):
+        with cudnn.flags(enabled=enabled, allow_tf32=False):
+            for size, kernel, sliding, out in cases:
+                x, w = make(size, dtype, -1, 1), make(kernel, dtype, -1, 1)
+                groups, grad = size[1] // kernel[1], make((size[0], kernel[0], *out), dtype, -1, 1)
+                found = {
+                    "y": cuda.convolution(x, w, make(kernel[:1], dtype), sliding, out, groups),
+                    "dx": cuda.convolution_input(grad, w, None, sliding, size[2:], groups),
+                    "dw": cuda.convolution_weight(grad, x, sliding, groups),
+                }
+                name = f"convolution, {len(out)}d, {dtype}, {'cuDNN' if enabled else 'without'}"
+                yield from ((f"{name}, {n}", a) for n, a in found.items())
+            for causal in (False, True) if dtype in ("float16", "bfloat16") else ():
+                q, k, v, g = (make((4, *s), dtype, -1, 1) for s in ((19, 16), (18, 16), (18, 24), (19, 24)))
+                y, lse = cuda.attention(q, k, v, None, causal, 0.25)
+                gradients = cuda.attention_backward(g, q, k, v, None, y, lse, causal, 0.25)
+                name = f"attention, {dtype}, {'causal' if causal else 'whole'}, {'cuDNN' if enabled else 'without'}"
+                yield from ((f"{name}, {n}", a) for n, a in zip(("y", "lse", "dq", "dk", "dv"), (y, lse, *gradients)))
+
+
 def _convolution(cuda: CudaBackend, make: Inputs) -> Results:
     """Columns and their sums, with every setting of a convolution that is not 1."""
     sliding, size, out = Sliding((4, 3), (1, 2), (2, 1), (1, 2)), (6, 9), (7, 4)
@@ -297,6 +352,8 @@ FAMILIES: dict[str, Callable[[CudaBackend, Inputs], Results]] = {
     "softmax": _softmax,
     "cross_entropy": _cross_entropy,
     "layer_norm": _layer_norm,
+    "products": _products,
+    "cudnn": _cudnn,
     "convolution": _convolution,
     "pooling": _pooling,
     "attention": _attention,
@@ -325,19 +382,19 @@ def storable(array: np.ndarray) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"some of {', '.join(FAMILIES)}; all if none")
+    parser.add_argument("--without", nargs="*", default=[], metavar="FAMILY", help="families to leave out")
     parser.add_argument("--out", help="where to put the results (.npz)")
     parser.add_argument("--no-pool", action="store_true", help="one allocation for each array (CuPy)")
     options = parser.parse_args()
-    unknown = set(options.families) - set(FAMILIES)
+    unknown = {*options.families, *options.without} - set(FAMILIES)
     if unknown:
         parser.error(f"no family {', '.join(sorted(unknown))}: there are {', '.join(FAMILIES)}")
     if options.no_pool:
         import cupy
 
         cupy.cuda.set_allocator(None)
-    results = {
-        f"{family}: {name}": array for family in options.families or FAMILIES for name, array in run(family).items()
-    }
+    families = [family for family in options.families or FAMILIES if family not in options.without]
+    results = {f"{family}: {name}": array for family in families for name, array in run(family).items()}
     if options.out:
         # With their dtypes: bfloat16 is stored as float32.
         np.savez(

@@ -56,7 +56,7 @@ def test_everything_is_tried_and_written_down(tmp_path: Path, capsys: pytest.Cap
     assert found["device"] == "the emulated device"
     assert {"python", "numpy", "gradcore", "commit", "driver", "started", "seconds"} <= set(found)
     parts = {part["name"]: part for part in found["parts"]}
-    assert list(parts) == ["machine", "emulator against device", "tests", *gpu_check.TOOLS]
+    assert list(parts) == ["machine", "emulator against device", "libraries", "tests", *gpu_check.TOOLS]
     compared = parts["emulator against device"]
     assert (compared["status"], compared["counts"]["failed"]) == ("passed", 0)
     assert compared["counts"]["compared"] > 50
@@ -102,6 +102,31 @@ def test_the_environment_chooses_the_device(check: Check, monkeypatch: pytest.Mo
     assert check.run([sys.executable, "-c", code], "emulate", 30) == (0, "emulate\n")
 
 
+@pytest.mark.parametrize(
+    ("run", "found", "status", "reason"),
+    [
+        ((0, "224 results"), {"nvmath-python": 120903, "nvidia-cudnn-frontend": 92800}, "passed", ""),
+        ((0, "224 results"), {"nvmath-python": 120903, "nvidia-cudnn-frontend": None}, "skipped", "nvidia-cudnn"),
+        (
+            (0, "blas.py:9: UserWarning: cuDNN refuses sdpa: why; gradcore goes on without it\n  f()\n224 results"),
+            {"nvmath-python": None, "nvidia-cudnn-frontend": 92800},
+            "failed",
+            "1 failures",
+        ),
+        ((-11, ""), {"nvmath-python": 120903, "nvidia-cudnn-frontend": 92800}, "failed", "1 failures"),
+    ],
+)
+def test_what_the_libraries_refuse_is_a_failure(
+    check: Check, monkeypatch: pytest.MonkeyPatch, run: Any, found: Any, status: str, reason: str
+) -> None:
+    monkeypatch.setattr(check, "run", lambda *_, **__: run)
+    check.ask_libraries(found)
+    (part,) = check.parts
+    assert part.status == status and reason in part.reason
+    if status == "failed":
+        assert "kernel_sample.py products cudnn" in part.failures[0]["reproduce"]
+
+
 # ---------------------------------------------------------------- compute-sanitizer
 
 
@@ -126,7 +151,11 @@ def test_reports_of_compute_sanitizer(
     check.sanitize(["optimizers"])
     assert [(part.name, part.status) for part in check.parts] == [(tool, status) for tool in gpu_check.TOOLS]
     calls = (tmp_path / "calls").read_text().splitlines()
-    assert len(calls) == 4 and calls[0].startswith("--tool memcheck ") and calls[0].endswith("--no-pool optimizers")
+    assert (
+        len(calls) == 4
+        and calls[0].startswith("--tool memcheck ")
+        and calls[0].endswith(" optimizers --no-pool --without products cudnn")
+    )
     if status == "failed":
         assert "compute-sanitizer --tool memcheck" in check.parts[0].failures[0]["reproduce"]
 

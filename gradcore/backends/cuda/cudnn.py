@@ -153,7 +153,7 @@ class Cudnn:
         return (dq, dk, dv) if done else None
 
     def _attends(self, query: Array, value: Array, mask: Array | None) -> bool:
-        # A row whose keys are all masked is NaN in cuDNN, and 0 here: masks are left to the other kernel.
+        # A row whose keys are all masked is 0 here, which cuDNN does not promise: masks are left to the other kernel.
         fits = query.dtype in HALVES and mask is None and query.shape[2] % 8 == value.shape[2] % 8 == 0
         return fits and bool(query.size and value.size) and self._ready()
 
