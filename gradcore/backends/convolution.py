@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Array = Any
 Size = tuple[int, ...]
 
-_ADD = trace(lambda x, y: x + y)
+ADD = trace(lambda x, y: x + y)
 
 
 def _blocks(backend: Backend, images: int, elements: int) -> Iterator[slice]:
@@ -60,7 +60,7 @@ def _transposed(weight: Array, groups: int) -> Array:
 def plus_bias(backend: Backend, x: Array, bias: Array) -> Array:
     """`x` (images, channels, ...) with a bias for each channel."""
     level = bias.reshape(-1, *(1,) * (x.ndim - 2))
-    return backend.elementwise(_ADD, (x, level), x.dtype, (x.dtype,), x.shape)[0]
+    return backend.elementwise(ADD, (x, level), x.dtype, (x.dtype,), x.shape)[0]
 
 
 def _placed(backend: Backend, whole: Array | None, at: slice, part: Array, bias: Array | None, images: int) -> Array:
@@ -116,6 +116,6 @@ def weight_gradient(backend: Backend, grad: Array, x: Array, sliding: Sliding, g
         if total is None:
             total = part
         else:
-            (total,) = backend.elementwise(_ADD, (total, part), work, (work,), part.shape)
+            (total,) = backend.elementwise(ADD, (total, part), work, (work,), part.shape)
     total = total if total.dtype == x.dtype else backend.astype(total, x.dtype)
     return total.reshape(grad.shape[1], x.shape[1] // groups, *sliding.kernel)

@@ -238,6 +238,39 @@ def test_what_cublaslt_does_not_compute_cublas_does(cuda, rng, cublaslt):
     assert not cublaslt.computed
 
 
+def test_a_product_that_fails_is_computed_by_cublas(cuda, rng, cublaslt, monkeypatch):
+    def failing(*_: Any) -> None:
+        raise lt.cublasLtError("CUBLAS_STATUS_EXECUTION_FAILED")
+
+    monkeypatch.setattr(lt, "matmul", failing)
+    x, w, b = whole_numbers(rng, (5, 3)), whole_numbers(rng, (4, 3)), whole_numbers(rng, (4,))
+    with pytest.warns(UserWarning, match="CUBLAS_STATUS_EXECUTION_FAILED"):
+        out = cuda.linear(*(cuda.from_host(a) for a in (x, w, b)))
+    assert np.array_equal(cuda.to_host(out), x @ w.T + b)
+
+
+def test_without_memory_for_the_workspace(cuda, rng, cublaslt, monkeypatch):
+    x = cuda.from_host(whole_numbers(rng, (4, 4)))
+    empty = cuda.xp.empty
+
+    def full(shape: Any, dtype: Any) -> Any:
+        if dtype is np.uint8:
+            raise MemoryError("all of it is in use")
+        return empty(shape, dtype)
+
+    monkeypatch.setattr(cuda.xp, "empty", full)
+    with pytest.raises(MemoryError, match="all of it"):
+        cuda.matmul(x, x)
+    monkeypatch.undo()
+
+
+def test_a_bias_that_is_not_aligned(cuda, rng, cublaslt):
+    x, w, b = whole_numbers(rng, (5, 3)), whole_numbers(rng, (4, 3)), whole_numbers(rng, (5,))
+    out = cuda.linear(cuda.from_host(x), cuda.from_host(w), cuda.from_host(b)[1:])
+    assert np.array_equal(cuda.to_host(out), x @ w.T + b[1:])
+    assert cublaslt.computed[-1]["EPILOGUE"] == cublaslt.Epilogue.DEFAULT
+
+
 def test_a_library_that_fails_to_start(cuda, rng, cublaslt, monkeypatch):
     def broken() -> int:
         raise lt.cublasLtError("CUBLAS_STATUS_NOT_INITIALIZED")

@@ -108,7 +108,14 @@ class CudaBackend(Backend):
         return self._products.matmul(a, b) if a.dtype in DATA_TYPES else self.xp.matmul(a, b)
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        return self._products.linear(x, weight, bias)
+        if x.dtype in DATA_TYPES:
+            return self._products.linear(x, weight, bias)
+        out = self.matmul(x, weight.T)
+        return (
+            out
+            if bias is None
+            else self._elementwise(convolution.ADD, (out, bias), out.dtype, (out.dtype,), out.shape)[0]
+        )
 
     def linear_backward(
         self, grad: Array, x: Array, weight: Array, needs: tuple[bool, ...]

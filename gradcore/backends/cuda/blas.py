@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -14,7 +16,7 @@ from ..base import IDENTITY, Array, Reduction
 from ..cpp.types import wide
 from . import libraries
 from .elementwise import Elementwise
-from .gemm import Call, Gemm, Operand, plan, result_shape
+from .gemm import Call, Gemm, Operand, Plan, plan, result_shape
 from .reduce import Reduce
 
 # cudaDataType_t and cublasComputeType_t, which both libraries take.
@@ -29,41 +31,37 @@ _WORKSPACE = 32 << 20
 _MOST_PREPARED = 4096
 
 _INNER = Reduction(trace(lambda x, y: x * y), "sum")
-_NUMBERS = {size: (np.zeros(1, f"f{size}"), np.ones(1, f"f{size}")) for size in (4, 8)}
+# 0 and 1 in the type that products are added up in, and their addresses.
+_NUMBERS = {dtype: np.arange(2, dtype=wide(dtype)) for dtype in DATA_TYPES}
+NUMBERS = {dtype: (pair.ctypes.data, pair.ctypes.data + pair.itemsize) for dtype, pair in _NUMBERS.items()}
 
 
 def compute_type(dtype: np.dtype) -> int:
     """In which type products are added up: float32 for 16-bit floats."""
     if dtype.itemsize == 8:
         return _FLOAT64
-    return _TF32 if dtype.itemsize == 4 and precision.matmul.allow_tf32 else _FLOAT32
-
-
-def number(value: int, dtype: np.dtype) -> int:
-    """The address of 0 or 1 in the type that products of `dtype` are added up in."""
-    address: int = _NUMBERS[wide(dtype).itemsize][value].ctypes.data
-    return address
+    return _TF32 if dtype.itemsize == 4 and precision.get_float32_matmul_precision() != "highest" else _FLOAT32
 
 
 class Cublas:
     """cuBLAS by CuPy's bindings, on the current stream."""
 
     def __init__(self, xp: Any):
-        self._library = xp.cuda.cublas
+        library = xp.cuda.cublas
+        self._gemm, self._batched = library.gemmEx, library.gemmStridedBatchedEx
+        self._algorithm = library.CUBLAS_GEMM_DEFAULT
         self._handle = xp.cuda.device.get_cublas_handle
 
     def __call__(self, g: Gemm, dtype: np.dtype, a: int, b: int, d: int, add: bool) -> None:
         """Compute `g` of the matrices at these addresses, or add it to what is there."""
-        kind, compute = DATA_TYPES[dtype], compute_type(dtype)
-        one, beta, algorithm = number(1, dtype), number(add, dtype), self._library.CUBLAS_GEMM_DEFAULT
-        sizes = (self._handle(), int(g.a.transposed), int(g.b.transposed), g.m, g.n, g.k, one)
-        x, y, z = (a, kind, g.a.leading), (b, kind, g.b.leading), (d, kind, g.d.leading)
-        if g.batch == 1:
-            self._library.gemmEx(*sizes, *x, *y, beta, *z, compute, algorithm)
+        m, n, k, (transposed_a, *of_a), (transposed_b, *of_b), (_, *of_d), batch = g
+        kind, numbers, chosen = DATA_TYPES[dtype], NUMBERS[dtype], (compute_type(dtype), self._algorithm)
+        sizes = (self._handle(), transposed_a, transposed_b, m, n, k, numbers[1])
+        if batch == 1:
+            of_a, of_b, of_d = of_a[:1], of_b[:1], of_d[:1]
+            self._gemm(*sizes, a, kind, *of_a, b, kind, *of_b, numbers[add], d, kind, *of_d, *chosen)
         else:
-            strides = (g.a.stride, g.b.stride, g.d.stride)
-            x, y, z = ((*matrix, stride) for matrix, stride in zip((x, y, z), strides))  # type: ignore[assignment]
-            self._library.gemmStridedBatchedEx(*sizes, *x, *y, beta, *z, g.batch, compute, algorithm)
+            self._batched(*sizes, a, kind, *of_a, b, kind, *of_b, numbers[add], d, kind, *of_d, batch, *chosen)
 
 
 class _Prepared(NamedTuple):
@@ -73,6 +71,8 @@ class _Prepared(NamedTuple):
     layouts: tuple[int, int, int]
     algorithm: Any  # a MatmulHeuristicResult: the algorithm is what it begins with
     workspace: int
+    address: np.ndarray  # of the epilogue's vector
+    tell: Callable[[], None]  # puts that address into the description
 
 
 class CublasLt:
@@ -97,30 +97,32 @@ class CublasLt:
         alignments = tuple(min(256, pointer & -pointer) for pointer in (a, b, d))
         key = (g, dtype, compute, add, epilogue, alignments)
         with self._lock:
-            if key not in self._prepared:
-                if len(self._prepared) == _MOST_PREPARED:
-                    self._forget()
-                try:
+            try:
+                if key not in self._prepared:
+                    if len(self._prepared) == _MOST_PREPARED:
+                        self._forget()
                     self._prepared[key] = self._prepare(g, dtype, compute, epilogue, vector, alignments)
-                except Exception as error:
-                    libraries.fall_back("cuBLASLt refuses a product", f"{epilogue} {g} of {dtype.name}: {error}")
-                    self._prepared[key] = None
-            ready = self._prepared[key]
-            if ready is None:
-                return False
-            lt = self._library
-            if epilogue:
-                self._describe(ready.description, "BIAS_POINTER", vector)
-            workspace = self._xp.empty((ready.workspace,), np.uint8) if ready.workspace else None
-            one, beta = number(1, dtype), number(add, dtype)
-            of_a, of_b, of_d = ready.layouts
-            memory = (workspace.data.ptr if workspace is not None else 0, ready.workspace)
-            stream = self._xp.cuda.get_current_stream().ptr
-            lt.matmul(
-                self._handle, ready.description, one, a, of_a, b, of_b, beta, d, of_d, d, of_d, ready.algorithm.ptr,
-                *memory, stream,
-            )  # fmt: skip
-            return True
+                ready = self._prepared[key]
+                if ready is not None:
+                    self._multiply(ready, dtype, a, b, d, add, vector)
+            except MemoryError:
+                raise
+            except Exception as error:
+                libraries.fall_back("cuBLASLt refuses a product", f"{epilogue} {g} of {dtype.name}: {error}")
+                ready = self._prepared[key] = None
+        return ready is not None
+
+    def _multiply(self, ready: _Prepared, dtype: np.dtype, a: int, b: int, d: int, add: bool, vector: int) -> None:
+        description, (of_a, of_b, of_d), algorithm, nbytes, address, tell = ready
+        if vector:
+            address[0] = vector
+            tell()
+        workspace = self._xp.empty((nbytes,), np.uint8) if nbytes else None
+        one, beta = NUMBERS[dtype][1], NUMBERS[dtype][add]
+        self._library.matmul(
+            self._handle, description, one, a, of_a, b, of_b, beta, d, of_d, d, of_d, algorithm.ptr,
+            workspace.data.ptr if workspace is not None else 0, nbytes, self._xp.cuda.get_current_stream().ptr,
+        )  # fmt: skip
 
     def _prepare(
         self, g: Gemm, dtype: np.dtype, compute: int, epilogue: str, vector: int, alignments: tuple[int, ...]
@@ -132,7 +134,10 @@ class CublasLt:
         self._describe(description, "TRANSB", int(g.b.transposed))
         if epilogue:
             self._describe(description, "EPILOGUE", int(lt.Epilogue[epilogue]))
-            self._describe(description, "BIAS_POINTER", vector)
+        attribute = lt.MatmulDescAttribute.BIAS_POINTER
+        address = np.array([vector], lt.get_matmul_desc_attribute_dtype(attribute))
+        tell = partial(lt.matmul_desc_set_attribute, description, attribute, address.ctypes.data, address.nbytes)
+        tell()
         layouts = (
             self._layout(kind, g.m, g.k, g.a, g.batch),
             self._layout(kind, g.k, g.n, g.b, g.batch),
@@ -155,7 +160,10 @@ class CublasLt:
             lt.matmul_preference_destroy(preference)
         if not count[0]:
             raise RuntimeError("there is no algorithm for it")
-        return _Prepared(description, layouts, found, int(found[0]["workspace_size"]))
+        workspace = int(found[0]["workspace_size"])
+        if workspace and epilogue:
+            workspace += 16  # as nvmath-python itself does: some epilogues write past what they asked for
+        return _Prepared(description, layouts, found, workspace, address, tell)
 
     def _forget(self) -> None:
         for ready in self._prepared.values():
@@ -223,7 +231,7 @@ class Products:
         lt, shape = self.lt, (grad.shape[1], x.shape[1])
         if not (lt and grad.size and x.size):
             return None
-        a, b, (call,) = self._readable(grad.T, x)
+        a, b, (_, (call,), _) = self._readable(grad.T, x)
         out, sums = self._xp.empty(shape, x.dtype), self._xp.empty(shape[:1], x.dtype)
         done = lt(call.gemm, x.dtype, *_addresses(call, a, b, out), False, "BGRADB", sums.data.ptr)
         return (out, sums) if done else None
@@ -244,12 +252,12 @@ class Products:
 
     def _product(self, x: Array, y: Array, bias: Array | None = None) -> Array:
         """`x @ y`, and `bias` (columns of y) added to each row; no operand has fewer than two dimensions."""
-        shape, dtype = result_shape(x.shape, y.shape), x.dtype
+        dtype = x.dtype
         if not (x.size and y.size):
-            return self._filled(bias, shape, dtype)
-        x, y, calls = self._readable(x, y)
+            return self._filled(bias, result_shape(x.shape, y.shape), dtype)
+        x, y, (shape, calls, _) = self._readable(x, y)
         lt = self.lt
-        if lt and bias is not None and bias.shape == shape[-1:] and bias.flags.c_contiguous:
+        if lt and bias is not None and bias.shape == shape[-1:] and bias.flags.c_contiguous and _aligned(bias):
             out = self._xp.empty(shape, dtype)
             if all(lt(c.gemm, dtype, *_addresses(c, x, y, out), False, "BIAS", bias.data.ptr) for c in calls):
                 return out
@@ -269,13 +277,17 @@ class Products:
         """A contiguous copy of an array that broadcasts to `shape`."""
         return self._elementwise(IDENTITY, (x,), x.dtype, (x.dtype,), shape)[0]
 
-    def _readable(self, x: Array, y: Array) -> tuple[Array, Array, tuple[Call, ...]]:
-        """The operands, copied if a library cannot read them as they lie, and the calls that multiply them."""
+    def _readable(self, x: Array, y: Array) -> tuple[Array, Array, Plan]:
+        """The operands, copied if a library cannot read them as they lie, and how they are multiplied."""
         made = plan(x.shape, x.strides, y.shape, y.strides, x.itemsize)
         if made.calls:
-            return x, y, made.calls
+            return x, y, made
         x, y = (o if shape is None else self._whole(o, shape) for o, shape in zip((x, y), made.copies))
         return self._readable(x, y)
+
+
+def _aligned(vector: Array) -> bool:
+    return not vector.data.ptr % 16  # cuBLASLt is told of the matrices' alignment, and not of this
 
 
 def _addresses(call: Call, x: Array, y: Array, out: Array) -> tuple[int, int, int]:

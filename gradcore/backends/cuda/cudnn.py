@@ -19,6 +19,8 @@ from ..cpp.types import FLOAT32, HALVES
 from . import libraries
 
 _TYPES = {"float16": "HALF", "bfloat16": "BFLOAT16", "float32": "FLOAT", "float64": "DOUBLE"}
+# Graphs that are kept.
+_MOST_PLANNED = 1024
 
 
 class _Planned(NamedTuple):
@@ -182,21 +184,25 @@ class Cudnn:
         with self._lock:
             try:
                 if key not in self._planned:
-                    self._planned[key] = None
+                    if len(self._planned) == _MOST_PLANNED:
+                        self._planned.clear()
                     self._planned[key] = self._plan(operation, inputs, outputs, attributes)
                 planned = self._planned[key]
-                if planned is None:
-                    return False
-                workspace = self._xp.empty((max(planned.workspace, 1),), np.uint8)
-                self._library.set_stream(self._handle, self._xp.cuda.get_current_stream().ptr)
-                addresses = {uid: x.data.ptr for uid, x in enumerate(arrays, 1)}
-                planned.graph.execute(addresses, workspace.data.ptr, handle=self._handle)
+                if planned is not None:
+                    self._execute(planned, arrays)
+            except MemoryError:
+                raise
             except Exception as error:
-                self._planned[key] = None
                 shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in inputs.items())
                 libraries.fall_back(f"cuDNN refuses {operation}", f"{shapes} of {arrays[0].dtype.name}: {error}")
-                return False
-        return True
+                planned = self._planned[key] = None
+        return planned is not None
+
+    def _execute(self, planned: _Planned, arrays: Sequence[Array]) -> None:
+        workspace = self._xp.empty((max(planned.workspace, 1),), np.uint8)
+        self._library.set_stream(self._handle, self._xp.cuda.get_current_stream().ptr)
+        addresses = {uid: x.data.ptr for uid, x in enumerate(arrays, 1)}
+        planned.graph.execute(addresses, workspace.data.ptr, handle=self._handle)
 
     def _plan(self, operation: str, inputs: dict[str, Array], outputs: Sequence[Array], attributes: dict) -> _Planned:
         library, dtype = self._library, outputs[0].dtype
