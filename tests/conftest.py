@@ -20,6 +20,9 @@ try:
 except ImportError:
     torch = None  # type: ignore[assignment]
 
+# Results are compared with the CPU's, to float32's precision.
+gc.backends.cudnn.allow_tf32 = False
+
 # Relative and absolute error allowed, by dtype: some tens of roundings.
 TOLERANCE = {
     gc.float16: (4e-3, 4e-3),

@@ -88,8 +88,9 @@ class MatmulHeuristicResult:
     def ptr(self) -> int:
         return self._data.ctypes.data
 
-    def __getitem__(self, index: int) -> Any:
-        return self._data[index]
+    @property
+    def workspace_size(self) -> int:
+        return int(self._data["workspace_size"][0])
 
 
 # Objects by their "addresses": dictionaries of attributes.

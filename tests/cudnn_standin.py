@@ -117,7 +117,7 @@ class pygraph:  # noqa: N801
         self.operation, self.notes, self.state = "", [], "new"
 
     def tensor(self, dim: Any, stride: Any, data_type: data_type, name: str = "", uid: int = -1) -> Tensor:
-        assert len(dim) == len(stride) >= 4 and all(d > 0 for d in dim)
+        assert len(dim) == len(stride) >= 4 and all(d > 0 for d in (*dim, *stride))
         return Tensor(dim, stride, data_type, uid)
 
     def _make(self, operation: str, count: int, inputs: dict[str, Tensor], **attributes: Any) -> list[Tensor]:
@@ -176,6 +176,7 @@ class pygraph:  # noqa: N801
         tensors = [*self.inputs.values(), *self.outputs]
         assert sorted(t.uid for t in tensors) == list(range(1, len(tensors) + 1))
         assert all(t.output and t.dim and t.kind is not data_type.NOT_SET for t in self.outputs)
+        assert all(len(t.dim) == len(t.stride) and min(t.stride) > 0 for t in self.outputs)
         if self.operation.startswith("conv"):
             self._check_geometry()
 

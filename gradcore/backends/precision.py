@@ -5,6 +5,8 @@ TensorFloat-32 keeps float32's range and 10 bits of its mantissa; the sums are f
 
 from __future__ import annotations
 
+import warnings
+
 _LEVELS = ("highest", "high", "medium")
 _level = "highest"
 
@@ -18,15 +20,23 @@ def set_float32_matmul_precision(precision: str) -> None:
     """Choose how matrix products of float32 are computed on a GPU.
 
     `"highest"`, the default, is float32 throughout. `"high"` and `"medium"` let tensor cores round the operands to
-    TensorFloat-32 (10 bits of mantissa). The CPU always computes in float32.
+    TensorFloat-32 (10 bits of mantissa). The CPU always computes in float32. Another word has no effect, and is warned
+    of.
 
     Raises:
-        RuntimeError: if it is none of the three.
+        RuntimeError: if it is no str.
     """
     global _level
-    if precision not in _LEVELS:
-        raise RuntimeError(f"invalid float32 matmul precision {precision!r}: it must be one of {', '.join(_LEVELS)}")
-    _level = precision
+    if not isinstance(precision, str):
+        raise RuntimeError(f"set_float32_matmul_precision expects a str, but got {type(precision).__name__}")
+    if precision in _LEVELS:
+        _level = precision
+    else:
+        warnings.warn(
+            f"{precision} is not one of 'highest', 'high', or 'medium'; the current setFloat32MatmulPrecision call has "
+            "no effect.",
+            stacklevel=2,
+        )
 
 
 class _Matmul:
@@ -41,6 +51,8 @@ class _Matmul:
 
     @allow_tf32.setter
     def allow_tf32(self, allowed: bool) -> None:
+        if not isinstance(allowed, bool):
+            raise RuntimeError(f"set_allow_tf32_cublas expects a bool, but got {type(allowed).__name__}")
         set_float32_matmul_precision("high" if allowed else "highest")
 
 

@@ -37,6 +37,7 @@ BATCHES: dict[str, Callable[[Any, Any], Any]] = {
     "exchanged": lambda xp, x: x.swapaxes(0, 1).copy().swapaxes(0, 1) if x.ndim > 3 else x,
     "behind the rows": lambda xp, x: xp.moveaxis(xp.moveaxis(x, -2, 0).copy(), 0, -2) if x.ndim > 2 else x,
     "every second": lambda xp, x: xp.repeat(x, 2, 0)[::2] if x.ndim > 2 else x,
+    "backwards": lambda xp, x: x[::-1].copy()[::-1] if x.ndim > 2 else x,
 }
 
 
@@ -119,7 +120,7 @@ def test_batches_in_every_layout(cuda, rng, copies, library, shapes):
         )
         copies.clear()
         assert np.array_equal(cuda.to_host(cuda.matmul(a, b)), x @ y), (first, second)
-        if "every second column" not in (first[0], second[0]) and "behind the rows" not in (first[1], second[1]):
+        if not {"every second column", "behind the rows", "backwards"} & {*first, *second}:
             assert not copies, (first, second)
 
 
@@ -292,7 +293,7 @@ def test_preferred_library(cuda, cublaslt):
         gc.backends.cuda.preferred_blas_library("cublaslt")
         cuda.matmul(x, x)
         assert len(cublaslt.computed) == 1
-        with pytest.raises(RuntimeError, match="Unknown input value 'mkl'"):
+        with pytest.raises(RuntimeError, match="Unknown input value. Choose from: default, cublas, cublaslt"):
             gc.backends.cuda.preferred_blas_library("mkl")
     finally:
         gc.backends.cuda.preferred_blas_library("default")
@@ -314,8 +315,13 @@ def test_tensor_float_32_is_used_where_it_is_allowed(cuda, cublaslt):
         assert gc.get_float32_matmul_precision() == "highest" and compute_type(np.float32) == 68
         gc.backends.cuda.matmul.allow_tf32 = True
         assert gc.get_float32_matmul_precision() == "high"
-        with pytest.raises(RuntimeError, match="one of highest, high, medium"):
+        with pytest.warns(UserWarning, match="low is not one of 'highest', 'high', or 'medium'"):
             gc.set_float32_matmul_precision("low")
+        assert gc.get_float32_matmul_precision() == "high"
+        with pytest.raises(RuntimeError, match="set_float32_matmul_precision expects a str, but got int"):
+            gc.set_float32_matmul_precision(3)
+        with pytest.raises(RuntimeError, match="expects a bool, but got int"):
+            gc.backends.cuda.matmul.allow_tf32 = 1
     finally:
         gc.set_float32_matmul_precision("highest")
 

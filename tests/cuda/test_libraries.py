@@ -66,7 +66,7 @@ def test_cublaslt_of_nvmath():
             assert np.dtype(getattr(real, of)(member)) == np.dtype(getattr(ours, of)(member)), member
     assert np.dtype(real.matmul_heuristic_result_dtype) == ours.matmul_heuristic_result_dtype
     found = real.MatmulHeuristicResult(1)
-    assert found.ptr and int(np.asarray(found[0]["workspace_size"]).item()) >= 0
+    assert type(found.ptr) is int and type(found.workspace_size) is int
 
 
 def test_cudnn_of_the_frontend():
@@ -126,4 +126,4 @@ def test_the_frontend_takes_the_graphs(operation):
     for uid, x in enumerate((*inputs.values(), *outputs), 1):
         tensor = graph.find_tensor(uid)
         assert tuple(tensor.get_dim()) == x.shape
-        assert [s * x.itemsize for s in tensor.get_stride()] == list(x.strides)
+        assert [s * x.itemsize for s in tensor.get_stride()] == list(x.strides)  # NumPy's, of new arrays

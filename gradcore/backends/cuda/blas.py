@@ -160,7 +160,7 @@ class CublasLt:
             lt.matmul_preference_destroy(preference)
         if not count[0]:
             raise RuntimeError("there is no algorithm for it")
-        workspace = int(found[0]["workspace_size"])
+        workspace = int(found.workspace_size)
         if workspace and epilogue:
             workspace += 16  # as nvmath-python itself does: some epilogues write past what they asked for
         return _Prepared(description, layouts, found, workspace, address, tell)

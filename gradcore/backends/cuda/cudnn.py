@@ -1,6 +1,6 @@
 """Convolution and attention by cuDNN, through the graphs of nvidia-cudnn-frontend.
 
-A graph of one operation is built for each combination of shapes, strides, types and settings, and kept: planning one
+A graph of one operation is built for each combination of shapes, types and settings, and kept: planning one
 takes up to half a second. Every method returns None where cuDNN is not installed, is turned off
 (`gradcore.backends.cudnn.enabled`), or does not do what is asked; what it refuses or fails at is told once.
 """
@@ -8,6 +8,7 @@ takes up to half a second. Every method returns None where cuDNN is not installe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -46,11 +47,12 @@ def padding(sliding: Sliding, size: tuple[int, ...], out: tuple[int, ...]) -> tu
 def describe(
     library: Any, graph: Any, operation: str, inputs: dict[str, Array], outputs: Sequence[Array], attributes: dict
 ) -> None:
-    """Make `graph` one operation: the inputs have the uids from 1 on, then come the outputs."""
+    """Make `graph` one operation on C-contiguous arrays: the inputs have the uids from 1 on, then come the outputs."""
 
     def layout(x: Array) -> tuple[list[int], list[int], Any]:
-        kind = getattr(library.data_type, _TYPES[x.dtype.name])
-        return list(x.shape), [stride // x.itemsize for stride in x.strides], kind
+        # An array says anything of the strides of dimensions of size 1; cuDNN looks at them.
+        strides = [prod(x.shape[d + 1 :]) for d in range(x.ndim)]
+        return list(x.shape), strides, getattr(library.data_type, _TYPES[x.dtype.name])
 
     tensors = {}
     for uid, (name, x) in enumerate(inputs.items(), 1):
@@ -178,7 +180,7 @@ class Cudnn:
     def _run(self, operation: str, inputs: dict[str, Array], outputs: Sequence[Array], attributes: dict) -> bool:
         """Execute one operation; False if cuDNN does not."""
         arrays = (*inputs.values(), *outputs)
-        layouts = tuple((x.shape, x.strides, x.dtype) for x in arrays)
+        layouts = tuple((x.shape, x.dtype) for x in arrays)
         chosen = tuple(tuple(v) if isinstance(v, list) else v for v in attributes.values())
         key = (operation, layouts, chosen, settings.allow_tf32, settings.deterministic)
         with self._lock:

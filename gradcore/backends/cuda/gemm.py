@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..cpp.strides import broadcast_strides, collapse
+
 Shape = tuple[int, ...]
 
 # How many calls a product is cut into, where the batches of an operand do not lie at one distance, before that operand
@@ -76,29 +78,6 @@ def by_columns(rows: int, columns: int, strides: Sequence[int]) -> tuple[bool, i
     return None
 
 
-def _merged(shape: Shape, *strides: Shape) -> list[tuple[int, ...]]:
-    """The dimensions as (size, stride of each operand), neighbours that go on at the same distance as one."""
-    found: list[tuple[int, ...]] = []
-    for size, *steps in zip(shape, *strides):
-        if size == 1:
-            continue
-        if found and all(last == step * size for last, step in zip(found[-1][1:], steps)):
-            found[-1] = (found[-1][0] * size, *steps)
-        else:
-            found.append((size, *steps))
-    return found
-
-
-def _contiguous(shape: Shape) -> Shape:
-    return tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
-
-
-def _broadcast(shape: Shape, strides: Shape, batch: Shape) -> Shape:
-    """The strides of an operand's own batch dimensions in those of the batch: 0 where it repeats."""
-    new = len(batch) - len(shape)
-    return (0,) * new + tuple(0 if size == 1 else step for size, step in zip(shape, strides))
-
-
 def result_shape(x: Shape, y: Shape) -> Shape:
     """The shape of the product of (..., n, k) and (..., k, m).
 
@@ -128,24 +107,24 @@ def plan(x: Shape, x_bytes: Shape, y: Shape, y_bytes: Shape, itemsize: int) -> P
     x_strides, y_strides = _elements(x_bytes, itemsize), _elements(y_bytes, itemsize)
     if x_strides is None or y_strides is None:
         return Plan(shape, (), (None if x_strides else x, None if y_strides else y))
-    x_steps, y_steps = (_broadcast(s[:-2], t[:-2], batch) for s, t in ((x, x_strides), (y, y_strides)))
+    x_steps, y_steps = (broadcast_strides(s[:-2], t[:-2], 1, batch) for s, t in ((x, x_strides), (y, y_strides)))
     down, along = x_strides[-2:]
     if not any(y_steps):
         # One matrix for all batches: their rows are rows of one matrix, if x has them at one distance.
-        rows = _merged((*batch, n), (*x_steps, down))
+        rows, steps = collapse((*batch, n), [(*x_steps, down)])
         if len(rows) == 1:
-            ((n, down),) = rows
+            (n,), ((down,),) = rows, steps
             batch, x_steps, y_steps = (), (), ()
-    x_matrix, y_matrix = by_columns(n, k, (down, along)), by_columns(k, m, y_strides[-2:])
+    forwards = (min(own, default=0) >= 0 for own in (x_steps, y_steps))
+    matrices = ((n, k, (down, along)), (k, m, y_strides[-2:]))
+    x_matrix, y_matrix = (by_columns(*matrix) if f else None for f, matrix in zip(forwards, matrices))
     if x_matrix is None or y_matrix is None:
         return Plan(shape, (), (None if x_matrix else x, None if y_matrix else y))
-    dimensions = _merged(batch, x_steps, y_steps, tuple(step * n * m for step in _contiguous(batch)))
-    longest = max(dimensions, default=(1, 0, 0, 0))
-    around = list(dimensions)
-    if dimensions:
-        around.remove(longest)
+    sizes, steps = collapse(batch, [x_steps, y_steps, tuple(n * m * prod(batch[i + 1 :]) for i in range(len(batch)))])
+    # One dimension is the library's batch, and a call is made for each place in the others.
+    *around, longest = sorted(zip(sizes, *steps)) or [(1, 0, 0, 0)]
     if prod(size for size, *_ in around) > MOST_CALLS:
-        apart = (len(_merged(batch, steps)) > 1 for steps in (x_steps, y_steps))
+        apart = (len(collapse(batch, [own])[0]) > 1 for own in (x_steps, y_steps))
         x_copy, y_copy = ((*batch, *s[-2:]) if a else None for a, s in zip(apart, (x, y)))
         return Plan(shape, (), (x_copy, y_copy))
     # From here on as the library sees it: y is its first operand.

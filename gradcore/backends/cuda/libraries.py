@@ -29,7 +29,7 @@ def preferred_blas_library(backend: str | None = None) -> str:
     global _blas
     if backend is not None:
         if backend not in _BLAS:
-            raise RuntimeError(f"Unknown input value {backend!r}. Choose from: {', '.join(_BLAS)}.")
+            raise RuntimeError(f"Unknown input value. Choose from: {', '.join(_BLAS)}. Got {backend!r}")
         _blas = backend
     return _blas
 
