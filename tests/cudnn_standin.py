@@ -125,23 +125,25 @@ class pygraph:  # noqa: N801
         self.outputs = [Tensor() for _ in range(count)]
         return self.outputs
 
+    def _slide(self, operation: str, inputs: dict[str, Tensor], *geometry: Any) -> Tensor:
+        return self._make(operation, 1, inputs, **dict(zip(("pre", "post", "stride", "dilation"), geometry)))[0]
+
     def conv_fprop(
         self, image: Tensor, weight: Tensor, pre_padding: Any, post_padding: Any, stride: Any, dilation: Any
     ) -> Tensor:
-        geometry = {"pre": pre_padding, "post": post_padding, "stride": stride, "dilation": dilation}
-        return self._make("conv_fprop", 1, {"image": image, "weight": weight}, **geometry)[0]
+        return self._slide(
+            "conv_fprop", {"image": image, "weight": weight}, pre_padding, post_padding, stride, dilation
+        )
 
     def conv_dgrad(
         self, loss: Tensor, filter: Tensor, pre_padding: Any, post_padding: Any, stride: Any, dilation: Any
     ) -> Tensor:
-        geometry = {"pre": pre_padding, "post": post_padding, "stride": stride, "dilation": dilation}
-        return self._make("conv_dgrad", 1, {"loss": loss, "weight": filter}, **geometry)[0]
+        return self._slide("conv_dgrad", {"loss": loss, "weight": filter}, pre_padding, post_padding, stride, dilation)
 
     def conv_wgrad(
         self, image: Tensor, loss: Tensor, pre_padding: Any, post_padding: Any, stride: Any, dilation: Any
     ) -> Tensor:
-        geometry = {"pre": pre_padding, "post": post_padding, "stride": stride, "dilation": dilation}
-        return self._make("conv_wgrad", 1, {"image": image, "loss": loss}, **geometry)[0]
+        return self._slide("conv_wgrad", {"image": image, "loss": loss}, pre_padding, post_padding, stride, dilation)
 
     def sdpa(
         self, q: Tensor, k: Tensor, v: Tensor, is_inference: bool, attn_scale: float, use_causal_mask: bool = False

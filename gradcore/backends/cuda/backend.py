@@ -257,8 +257,8 @@ class CudaBackend(Backend):
         causal: bool,
         scale: float,
     ) -> tuple[Array, Array, Array]:
-        arguments = (grad, query, key, value, mask, out, lse, causal, scale)
-        return self._cudnn.attention_backward(*arguments) or self._attention.backward(*arguments)
+        found = self._cudnn.attention_backward(grad, (query, key, value, mask), (out, lse), causal, scale)
+        return found or self._attention.backward(grad, query, key, value, mask, out, lse, causal, scale)
 
     # -- indexing
     def check_index(self, op: str, index: Array, size: int, dim: int, negative: bool = True) -> None:

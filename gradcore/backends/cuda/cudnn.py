@@ -134,15 +134,12 @@ class Cudnn:
     def attention_backward(
         self,
         grad: Array,
-        query: Array,
-        key: Array,
-        value: Array,
-        mask: Array | None,
-        out: Array,
-        lse: Array,
+        operands: tuple[Array, Array, Array, Array | None],
+        results: tuple[Array, Array],
         causal: bool,
         scale: float,
     ) -> tuple[Array, Array, Array] | None:
+        (query, key, value, mask), (out, lse) = operands, results
         if not self._attends(query, value, mask):
             return None
         dq, dk, dv = (self._xp.empty(x.shape, x.dtype) for x in (query, key, value))

@@ -67,60 +67,33 @@ def multiply(a: np.ndarray, b: np.ndarray, d: np.ndarray, alpha: int, beta: int,
         return found + factor * d.astype(compute) if factor else found
 
 
-def gemmEx(  # noqa: N802
-    handle: int,
-    transa: int,
-    transb: int,
-    m: int,
-    n: int,
-    k: int,
-    alpha: int,
-    A: int,  # noqa: N803
-    Atype: int,  # noqa: N803
-    lda: int,
-    B: int,  # noqa: N803
-    Btype: int,  # noqa: N803
-    ldb: int,
-    beta: int,
-    C: int,  # noqa: N803
-    Ctype: int,  # noqa: N803
-    ldc: int,
-    computeType: int,  # noqa: N803
-    algo: int,
-) -> None:
-    gemmStridedBatchedEx(
-        handle, transa, transb, m, n, k, alpha, A, Atype, lda, 0, B, Btype, ldb, 0, beta, C, Ctype, ldc, 0, 1,
-        computeType, algo,
-    )  # fmt: skip
+# The functions' parameters, in order.
+PARAMETERS = {
+    "gemmEx": "handle transa transb m n k alpha A Atype lda B Btype ldb beta C Ctype ldc computeType algo".split(),
+    "gemmStridedBatchedEx": (
+        "handle transa transb m n k alpha A Atype lda strideA B Btype ldb strideB beta C Ctype ldc strideC batchCount "
+        "computeType algo"
+    ).split(),
+}
 
 
-def gemmStridedBatchedEx(  # noqa: N802
-    handle: int,
-    transa: int,
-    transb: int,
-    m: int,
-    n: int,
-    k: int,
-    alpha: int,
-    A: int,  # noqa: N803
-    Atype: int,  # noqa: N803
-    lda: int,
-    strideA: int,  # noqa: N803
-    B: int,  # noqa: N803
-    Btype: int,  # noqa: N803
-    ldb: int,
-    strideB: int,  # noqa: N803
-    beta: int,
-    C: int,  # noqa: N803
-    Ctype: int,  # noqa: N803
-    ldc: int,
-    strideC: int,  # noqa: N803
-    batchCount: int,  # noqa: N803
-    computeType: int,  # noqa: N803
-    algo: int,
-) -> None:
-    x = matrices(A, Atype, *((k, m) if transa else (m, k)), lda, strideA, batchCount)
-    y = matrices(B, Btype, *((n, k) if transb else (k, n)), ldb, strideB, batchCount)
-    d = matrices(C, Ctype, m, n, ldc, strideC, batchCount, writable=True)
+def gemmEx(*arguments: int) -> None:  # noqa: N802
+    _gemm({"strideA": 0, "strideB": 0, "strideC": 0, "batchCount": 1}, "gemmEx", arguments)
+
+
+def gemmStridedBatchedEx(*arguments: int) -> None:  # noqa: N802
+    _gemm({}, "gemmStridedBatchedEx", arguments)
+
+
+def _gemm(implied: dict[str, int], function: str, arguments: tuple[int, ...]) -> None:
+    g = {**implied, **dict(zip(PARAMETERS[function], arguments, strict=True))}
+    m, n, k, transa, transb = (g[name] for name in ("m", "n", "k", "transa", "transb"))
+
+    def operand(name: str, leading: str, rows: int, columns: int, writable: bool = False) -> np.ndarray:
+        distances = (g[leading], g[f"stride{name}"], g["batchCount"])
+        return matrices(g[name], g[f"{name}type"], rows, columns, *distances, writable)
+
+    x, y = operand("A", "lda", *((k, m) if transa else (m, k))), operand("B", "ldb", *((n, k) if transb else (k, n)))
+    d = operand("C", "ldc", m, n, writable=True)
     x, y = (x.swapaxes(1, 2) if transa else x), (y.swapaxes(1, 2) if transb else y)
-    d[...] = multiply(x, y, d, alpha, beta, computeType)
+    d[...] = multiply(x, y, d, g["alpha"], g["beta"], g["computeType"])
