@@ -6,6 +6,8 @@ The stand-in reads the emulated device's memory by the strides and addresses it 
 from __future__ import annotations
 
 import runpy
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -257,6 +259,16 @@ def test_switches():
         assert not cudnn.enabled
     assert cudnn.enabled
     assert cudnn.is_available() == (cudnn.version() is not None)
+
+
+def test_nothing_is_imported_before_it_is_named():
+    code = (
+        "import sys, gradcore; assert 'gradcore.backends.cuda' not in sys.modules; gradcore.backends.cudnn.enabled; "
+        "assert not gradcore.backends.cuda.matmul.allow_tf32; assert not {'cupy', 'cudnn', 'nvmath'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="no attribute 'mps'"):
+        gc.backends.mps  # noqa: B018
 
 
 def test_version(library):

@@ -187,6 +187,14 @@ def test_bias_is_added_before_rounding(cuda, random_array, library, shape, dtype
         assert lt.computed[-1]["EPILOGUE"] == lt.Epilogue.BIAS
 
 
+def test_integers(cuda, rng):
+    x, w, b = (whole_numbers(rng, shape, np.int64) for shape in ((2, 5, 3), (4, 3), (4,)))
+    dx, dw, db = (cuda.from_host(a) for a in (x, w, b))
+    assert np.array_equal(cuda.to_host(cuda.matmul(dx, dw.T)), x @ w.T)
+    assert np.array_equal(cuda.to_host(cuda.linear(dx, dw, db)), x @ w.T + b)
+    assert np.array_equal(cuda.to_host(cuda.linear(dx, dw, None)), x @ w.T)
+
+
 def test_gradients_of_linear_in_two_products(cuda, rng, cublaslt):
     grad, x, w = whole_numbers(rng, (2, 6, 3)), whole_numbers(rng, (2, 6, 4)), whole_numbers(rng, (3, 4))
     arrays = [cuda.from_host(a) for a in (grad, x, w)]
