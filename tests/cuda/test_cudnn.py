@@ -122,6 +122,27 @@ def test_padding_at_the_ends(size, out, sliding, ends):
     assert padding(sliding, size, out) == ends
 
 
+def test_more_padding_at_the_end(cuda, random_array, same, library):
+    sliding, size, out = Sliding((4,), (1,), (1,), (1,)), (6,), (6,)
+    x, w, g = (cuda.from_host(random_array(shape)) for shape in ((2, 3, 6), (2, 3, 4), (2, 2, 6)))
+
+    def computed() -> list[Any]:
+        return [
+            cuda.convolution(x, w, None, sliding, out, 1),
+            cuda.convolution_input(g, w, None, sliding, size, 1),
+            cuda.convolution_weight(g, x, sliding, 1),
+        ]
+
+    found = computed()
+    assert (
+        all(a["pre"] == [0, 1] and a["post"] == [0, 2] for _, a, _, _ in library.executed)
+        and len(library.executed) == 3
+    )
+    with cudnn.flags(enabled=False):
+        for one, other in zip(found, computed()):
+            same(one, cuda.to_host(other), 2)
+
+
 def test_what_no_padding_describes_is_computed_otherwise(cuda, rng, library):
     x, w = cuda.from_host(np.ones((1, 1, 1, 7))), cuda.from_host(np.ones((1, 1, 1, 2)))
     sliding = Sliding((1, 2), (1, 2), (0, 0), (1, 1))
