@@ -70,8 +70,8 @@ def set_stream(handle: Handle, stream: int) -> None:
 
 
 class Tensor:
-    def __init__(self, dim: Any = (), stride: Any = (), kind: data_type = data_type.NOT_SET, uid: int = -1) -> None:
-        self.dim, self.stride, self.kind, self.uid, self.output = tuple(dim), tuple(stride), kind, uid, False
+    def __init__(self, dim: Any = (), stride: Any = (), kind: data_type = data_type.NOT_SET) -> None:
+        self.dim, self.stride, self.kind, self.uid, self.output = tuple(dim), tuple(stride), kind, -1, False
 
     def set_output(self, value: bool) -> Tensor:
         self.output = value
@@ -116,9 +116,9 @@ class pygraph:  # noqa: N801
         self.attributes: dict[str, Any] = {}
         self.operation, self.notes, self.state = "", [], "new"
 
-    def tensor(self, dim: Any, stride: Any, data_type: data_type, name: str = "", uid: int = -1) -> Tensor:
+    def tensor(self, dim: Any, stride: Any, data_type: data_type, name: str = "") -> Tensor:
         assert len(dim) == len(stride) >= 4 and all(d > 0 for d in (*dim, *stride))
-        return Tensor(dim, stride, data_type, uid)
+        return Tensor(dim, stride, data_type)
 
     def _make(self, operation: str, count: int, inputs: dict[str, Tensor], **attributes: Any) -> list[Tensor]:
         self.operation, self.inputs, self.attributes = operation, inputs, attributes

