@@ -21,8 +21,9 @@ import numpy as np
 from updates import run
 
 from gradcore import backends
-from gradcore.backends.base import Reduction, Sliding, Windows
+from gradcore.backends.base import Reduction
 from gradcore.backends.cuda import CudaBackend, backend
+from gradcore.backends.sliding import Sliding, Windows
 from gradcore.expr import trace
 from gradcore.ops import REGISTRY, Elementwise, reductions
 

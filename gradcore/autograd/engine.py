@@ -248,16 +248,16 @@ def _differentiated(node: Node, g: Any, retain_graph: bool, create_graph: bool) 
         saved = unpacked(node)
     if create_graph:
         results = _recorded(node, g, saved)
-    elif plan.op.composite is not None and mode.levels and any(isinstance(x, Tracer) for x in (g, *saved)):
+    elif plan.op.composite is not None and mode.levels and _traced(node, g, saved):
         # The rule is a kernel, which takes nothing but arrays.
         with recording(True):
-            results = _through_composite(node, (wrap(g),), _saved_tensors(node, saved), create_graph=False)
+            gs = [x if x is None else wrap(x) for x in _of_all_results(node, g)]
+            results = _through_composite(node, gs, _saved_tensors(node, saved), create_graph=False)
     elif node.attrs is None and plan.direct is not None and node.shape and g.size < LARGE and not tape._watchers:
         # The short way back. (NumPy makes scalars of zero-dimensional arrays: those take the longer way.)
         results = plan.direct(g, *saved)
     else:
-        gs = (g,) if node.outputs is None else _filled(node, g)
-        results = plan.backward(gs, saved, node.attrs, node.meta)
+        results = plan.backward(_of_all_results(node, g), saved, node.attrs, node.meta)
     if saved and not retain_graph:
         node.saved = None
     return list(results)
@@ -318,9 +318,15 @@ def _sum(a: Any, b: Any) -> Any:
     return total
 
 
-def _filled(node: Node, g: list[Any]) -> list[Any]:
+def _traced(node: Node, g: Any, saved: Sequence[Any]) -> bool:
+    gs = (g,) if node.outputs is None else g
+    return any(isinstance(x, Tracer) for x in (*gs, *saved))
+
+
+def _of_all_results(node: Node, g: Any) -> Sequence[Any]:
     """The gradients of all results; zeros where none arrived, unless the op takes None for them."""
-    assert node.outputs is not None
+    if node.outputs is None:
+        return (g,)
     if not node.plan.op.fill_grads or all(x is not None for x in g):
         return g
     example = next(x for x in g if x is not None)
@@ -358,7 +364,7 @@ def _fit(g: Any, shape: tuple[int, ...], dtype: Any, node: Node, position: int) 
 def _recorded(node: Node, g: Any, values: Sequence[Any]) -> Sequence[Any]:
     """The gradients as tensors with a history of their own."""
     plan, saved = node.plan, _saved_tensors(node, values)
-    gs = _filled(node, g) if node.outputs is not None else (g,)
+    gs = _of_all_results(node, g)
     if plan.op.composite is not None:
         return _through_composite(node, gs, saved, create_graph=True)
     return plan.backward(gs, saved, node.attrs, node.meta)
@@ -374,15 +380,17 @@ def _through_composite(node: Node, gs: Sequence[Any], saved: Sequence[Any], crea
     op: Any = node.plan.op
     values = dict(zip([op.inputs[p] for p in node.plan.inputs], saved))
     wanted = [i for i, e in enumerate(node.edges) if e is not None]
+    backend = backend_of(next(g for g in gs if g is not None)._array)
     for i in wanted:
         name = op.inputs[i]
-        value = values[name] if name in values else _placeholder(node, i, backend_of(gs[0]._array))
+        value = values[name] if name in values else _placeholder(node, i, backend)
         # A view, which is nothing else's input: one input may be made from another, or be given twice.
         values[name] = view(value, shape=value.shape)
     result = op.composite(**{**op.defaults, **values, **(node.attrs or {})})
     targets = [values[op.inputs[i]] for i in wanted]
-    g = gs[0] if create_graph else gs[0]._array
-    found = run([(result, g)], retain_graph=True, create_graph=create_graph, inputs=targets, accumulate=False)
+    results = result if result.__class__ is tuple else (result,)
+    roots = [(r, g if create_graph else g._array) for r, g in zip(results, gs) if g is not None]
+    found = run(roots, retain_graph=True, create_graph=create_graph, inputs=targets, accumulate=False)
     assert found is not None
     out: list[Any] = [None] * len(node.edges)
     for i, value in zip(wanted, found):

@@ -171,7 +171,8 @@ def _tangents_of_results(
             return (found,)
     elif op.composite is not None:
         given = dict(zip(op.inputs, inputs))
-        return (tangent_of(op.composite(**{**op.defaults, **given, **attrs})),)
+        found = op.composite(**{**op.defaults, **given, **attrs})
+        return tuple(map(tangent_of, found)) if isinstance(found, tuple) else (tangent_of(found),)
     with without_tangents():
         groups = op.linear if isinstance(op, ArrayOp) else ()
         if op.view is not False:

@@ -275,7 +275,7 @@ def apply(op: Op, inputs: Sequence[Any], attrs: Attrs) -> Any:
             return apply(op, moved, attrs)
     results = (out,)
     if out.__class__ is tuple:
-        if op.composite is None:
+        if op.composite is None or op.results > 1:
             return _several(op, inputs, arrays, needs, attrs, out, level)
         results, out = out, out[0]  # the others are for the backward pass
     if op.view is None and out is arrays[0]:
@@ -312,21 +312,23 @@ def _several(
     level: Level | None,
 ) -> tuple[Any, ...]:
     """The tensors of an op with several results, recorded if a gradient is wanted."""
-    tensors = tuple([wrap(r) for r in results])
+    given = results if op.composite is None else results[: op.results]
+    tensors = tuple([wrap(r) for r in given])
     node = None
     if op.view is not False:
         _mark_views(op, inputs[0], arrays[0], tensors, attrs)
     if True in needs and mode.enabled:
-        differentiable = [r.dtype.kind in "fV" for r in results]
+        differentiable = [r.dtype.kind in "fV" for r in given]
         if True in differentiable:
             plan = op.plan(tuple(needs), op.plan_key(arrays, attrs))
             node = record(plan, inputs, needs, arrays, results, attrs)
-            node.outputs = tuple(map(describe, results))
+            node.outputs = tuple(map(describe, given))
             for i, t in enumerate(tensors):
                 if differentiable[i]:
                     t._node, t._index, t._requires_grad = node, i, True
             for k, position in enumerate(plan.outputs, len(plan.inputs)):
-                tensors[position]._counter = node.counters[k]
+                if position < len(tensors):  # the saved result shares the counter of the tensor it is
+                    tensors[position]._counter = node.counters[k]
             if _watchers:
                 recorded(node)
     if _watchers:

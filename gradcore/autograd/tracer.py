@@ -196,7 +196,7 @@ def interpreted(level: Level, op: Op, operands: Sequence[Any], attrs: Attrs) -> 
 
 
 def through_composite(op: Op, operands: Sequence[Any], attrs: Attrs) -> Any:
-    """The first result of `op`, by its definition in plain ops: on tensors a tensor, on arrays an array."""
+    """The results of `op` by its definition in plain ops: on tensors tensors, on arrays arrays."""
     assert op.composite is not None
     return op.composite(**{**op.defaults, **dict(zip(op.inputs, operands)), **attrs})
 

@@ -10,9 +10,10 @@ from operator import attrgetter
 from typing import Any, TypeGuard
 
 from ..devices import device as Device
-from .base import Array, Backend, Number, Reduction, Sliding, Windows
+from .base import Array, Backend, Number, Reduction
 from .cpu import CpuBackend
 from .cpu.native.backend import NativeBackend
+from .sliding import Sliding, Windows
 
 __all__ = ["Array", "Backend", "Number", "Reduction", "Sliding", "Windows", "backend_for", "backend_of", "cpu"]
 

@@ -8,80 +8,21 @@ computes goes through the methods below, which a device implements by NumPy call
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from ..devices import device as Device
 from ..expr import Program, trace
-from . import convolution
+from . import convolution, recurrence
 from .cpp.types import wide
+from .recurrence import Cell, Layer, Slopes, Weights
+from .sliding import Sliding, Windows
 
 Array = Any
 Number = bool | int | float
-
-
-@dataclass(frozen=True)
-class Sliding:
-    """How a kernel slides over an input: for each of its spatial dimensions, from the first to the last.
-
-    Place `o` of the output meets the input at `o * stride - padding + k * dilation` for each `k` below the kernel's
-    size; what lies outside counts as zero. The sizes of the input and the output are given beside it.
-    """
-
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-
-    @property
-    def pointwise(self) -> bool:
-        """Whether each place of the output meets the same place of the input, and that alone."""
-        return all(k == 1 and s == 1 and p == 0 for k, s, p in zip(self.kernel, self.stride, self.padding))
-
-    def in_space(self) -> Sliding:
-        """The same with three dimensions."""
-        more = 3 - len(self.kernel)
-        return Sliding(
-            (1,) * more + self.kernel,
-            (1,) * more + self.stride,
-            (0,) * more + self.padding,
-            (1,) * more + self.dilation,
-        )
-
-
-@dataclass(frozen=True)
-class Windows:
-    """The windows of a pooling along one dimension of an input of `size`.
-
-    Window `o` holds `starts[o]`, `starts[o] + step` and so on below `stops[o]`, which never gets smaller; no window is
-    empty. A mean divides by `counts[o]`, the product of them where there are several dimensions.
-    """
-
-    size: int
-    starts: tuple[int, ...]
-    stops: tuple[int, ...]
-    counts: tuple[int, ...]
-    step: int = 1
-
-    def covering(self) -> tuple[list[int], list[int]]:
-        """For each place of the input the first window that may hold it, and the one after the last."""
-        least = list(accumulate(reversed(self.starts), min))[::-1]  # of this window and those after it
-        first = [bisect_right(self.stops, i) for i in range(self.size)]
-        return first, [bisect_right(least, i) for i in range(self.size)]
-
-
-# The one place of a dimension that an input does not have.
-WHOLE = Windows(1, (0,), (1,), (1,))
-
-
-def in_space(size: tuple[int, ...]) -> tuple[int, ...]:
-    """Spatial sizes as three."""
-    return (1,) * (3 - len(size)) + size
 
 
 @dataclass(frozen=True)
@@ -455,6 +396,67 @@ class Backend(Memory):
     def convolution_weight(self, grad: Array, x: Array, sliding: Sliding, groups: int) -> Array:
         """The gradient of `convolution`'s weight."""
         return convolution.weight_gradient(self, grad, x, sliding, groups)
+
+    # -- recurrence: x is (steps, rows, features), h (rows, n) and c (rows, size), all arrays C-contiguous
+    @abstractmethod
+    def cell(self, program: Program, inputs: Sequence[Array], outs: Sequence[Array], size: int) -> None:
+        """Evaluate `program` for every element of (rows, size).
+
+        Each array of (rows, k * size) holds `k` of the program's inputs, or outputs, side by side. What is written may
+        also be read.
+        """
+
+    def recurrent_layer(
+        self, cell: Cell, x: Array, h: Array, c: Array | None, weights: Weights, reverse: bool
+    ) -> Layer:
+        """All steps of a recurrent layer, from the last to the first if `reverse`; there is at least one."""
+        return recurrence.layer(self, cell, x, h, c, weights, reverse)
+
+    def recurrent_layer_backward(
+        self,
+        cell: Cell,
+        grads: Sequence[Array | None],
+        x: Array,
+        h: Array,
+        c: Array | None,
+        weights: Weights,
+        made: Layer,
+        reverse: bool,
+        needs: Sequence[bool],
+    ) -> tuple[Array | None, ...]:
+        """The gradients of `recurrent_layer`'s x, h, c and weights, of those of x and weights where `needs` says so.
+
+        `grads` are those of all hidden states, of the last and of the last cell state; None stands for zeros.
+        """
+        return recurrence.layer_backward(self, cell, grads, x, h, c, weights, made, reverse, needs)
+
+    def unroll(
+        self,
+        cell: Cell,
+        gates: Array,
+        h: Array,
+        c: Array | None,
+        weight: Array,
+        bias: Array | None,
+        projection: Array | None,
+        reverse: bool,
+    ) -> Layer:
+        """The steps of a layer one after the other, from what they take of the input (steps, rows, gates * size)."""
+        return recurrence.unroll(self, cell, gates, h, c, weight, bias, projection, reverse)
+
+    def unroll_backward(
+        self,
+        cell: Cell,
+        grads: Sequence[Array | None],
+        h: Array,
+        c: Array | None,
+        weight: Array,
+        projection: Array | None,
+        made: Layer,
+        reverse: bool,
+    ) -> Slopes:
+        """What `unroll` hands down to its arguments, or to what they were made from."""
+        return recurrence.unroll_backward(self, cell, grads, h, c, weight, projection, made, reverse)
 
     # -- indexing
     @abstractmethod

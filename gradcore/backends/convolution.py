@@ -15,7 +15,8 @@ from ..expr import trace
 from .cpp.types import wide
 
 if TYPE_CHECKING:
-    from .base import Backend, Sliding
+    from .base import Backend
+    from .sliding import Sliding
 
 Array = Any
 Size = tuple[int, ...]

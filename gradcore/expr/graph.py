@@ -142,6 +142,9 @@ class Scalar:
     def __iter__(self) -> Iterator[Scalar]:
         raise TypeError("an expression is one element while it is traced: it has no elements and no shape")
 
+    def __gradcore_op__(self, op: Any, inputs: Any, attrs: dict[str, Any]) -> Scalar:
+        return op.traced(inputs, attrs)
+
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
             f"an expression has no attribute {name!r} while it is traced: it stands for one element. Use the functions "

@@ -81,9 +81,10 @@ class Op:
     public = True
     # Whether `out` may not share memory with an input.
     apart = False
-    # The definition in plain ops, which higher derivatives are taken of. An op that has one gives its first result
+    # The definition in plain ops, which higher derivatives are taken of. An op that has one gives its first `results`
     # alone; the others are what its kernel keeps for the backward pass.
     composite: Callable[..., Any] | None = None
+    results = 1
     # Whether the derivative wants zeros, not None, for results that no gradient arrived at.
     fill_grads = True
     # How it runs on batches (see `batching`).
@@ -291,7 +292,8 @@ class ArrayOp(Op):
     def composite_of(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Set the definition in plain ops (a decorator): what higher derivatives are taken of, and the tests' oracle.
 
-        Needed where a derivative is a kernel that is not itself differentiable. It returns the first result only.
+        Needed where a derivative is a kernel that is not itself differentiable. It returns the first result only (the
+        first `results`).
         """
         self.composite = function
         return function
@@ -377,11 +379,12 @@ def array_op(
     linear: Sequence[str] = (),
     inplace: bool = False,
     apart: bool = False,
+    results: int = 1,
 ) -> Any:
     """Declare an `ArrayOp` (a decorator).
 
     `method`: also a method of Tensor, and with `inplace` one that ends in `_`; `public`: also a function of gradcore;
-    `apart`: `out` may not share memory with an input.
+    `apart`: `out` may not share memory with an input; `results`: how many of its results an op with a composite gives.
 
     `linear` tells, for forward mode, in which inputs the op is linear while the others are fixed: `["input", "other"]`
     in each, `["input value"]` in both at once. (Views are, in their first input.)
@@ -389,7 +392,7 @@ def array_op(
 
     def declare(f: Callable[..., Any]) -> ArrayOp:
         op = ArrayOp(f, name, grad_name)
-        op.view, op.varargs, op.public, op.apart = view, varargs, public, apart
+        op.view, op.varargs, op.public, op.apart, op.results = view, varargs, public, apart, results
         op.methods = (op.name, *((f"{op.name}_",) if inplace else ())) if method and public else ()
         op.linear = tuple(tuple(group.split()) for group in linear)
         return register(op)

@@ -21,6 +21,7 @@ from .ctc import Ctc
 from .multi_tensor import MultiTensor
 from .norms import Norms
 from .pooling import Pooling
+from .recurrence import Recurrence
 from .rows import Rows
 
 # Elements from which arrays are worked on block by block, or by native kernels, and by several threads. It is a matter
@@ -41,7 +42,7 @@ _COMBINE: dict[str, np.ufunc] = {
 _SUMS = (np.add, np.multiply)
 
 
-class CpuBackend(Rows, Norms, Ctc, Convolution, Pooling, Attention, MultiTensor):
+class CpuBackend(Rows, Norms, Ctc, Convolution, Pooling, Attention, Recurrence, MultiTensor):
     """NumPy on the host."""
 
     device = Device("cpu")

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..base import Array, Backend, Sliding
+from ..base import Array, Backend
 from ..cpp.types import FLOAT32, HALVES
+from ..sliding import Sliding
 
 Range = tuple[Any, ...]
 

@@ -9,8 +9,9 @@ from math import prod
 
 import numpy as np
 
-from ..base import Array, Backend, Windows
+from ..base import Array, Backend
 from ..cpp.types import wide
+from ..sliding import Windows
 
 _INT64 = np.dtype(np.int64)
 

@@ -11,7 +11,8 @@ import numpy as np
 from ...devices import device as Device
 from ...expr import Program
 from .. import convolution
-from ..base import IDENTITY, Array, Backend, Number, Reduction, Sliding, Windows
+from ..base import IDENTITY, Array, Backend, Number, Reduction
+from ..sliding import Sliding, Windows
 from . import driver
 from .attention import Attention
 from .blas import DATA_TYPES, Products
@@ -26,6 +27,7 @@ from .multi_tensor import MultiTensor
 from .norms import Norms
 from .pooling import Pool
 from .random import Random
+from .recurrence import Cells
 from .reduce import Reduce
 from .rows import Rows
 
@@ -54,6 +56,7 @@ class CudaBackend(Backend):
         self._unfold = Unfold(self.xp, compiler)
         self._pool = Pool(self.xp, compiler)
         self._attention = Attention(self.xp, compiler, self._reduce)
+        self._cells = Cells(compiler)
         self._random = Random(self._elementwise)
 
     # -- transfers
@@ -221,6 +224,10 @@ class CudaBackend(Backend):
 
     def _with_bias(self, x: Array, bias: Array | None) -> Array:
         return x if bias is None else convolution.plus_bias(self, x, bias)
+
+    # -- recurrence
+    def cell(self, program: Program, inputs: Sequence[Array], outs: Sequence[Array], size: int) -> None:
+        self._cells(program, inputs, outs, size)
 
     # -- pooling
     def mean_pool(self, x: Array, windows: tuple[Windows, ...]) -> Array:

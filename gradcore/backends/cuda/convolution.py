@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..base import Array, Sliding, in_space
+from ..base import Array
 from ..cpp import sources
 from ..cpp.types import computed, half_header, stored
+from ..sliding import Sliding, in_space
 from .compiler import Compiler
 
 _BLOCK = 256

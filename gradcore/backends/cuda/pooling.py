@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..base import WHOLE, Array, Windows
+from ..base import Array
 from ..cpp import sources
 from ..cpp.types import INT64, computed, half_header, stored
+from ..sliding import WHOLE, Windows
 from .compiler import Compiler
 
 _BLOCK = 256

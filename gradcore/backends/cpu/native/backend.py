@@ -17,6 +17,7 @@ from .convolution import NativeConvolution
 from .multi_tensor import NativeMultiTensor
 from .norms import NativeNorms
 from .pooling import NativePooling
+from .recurrence import NativeRecurrence
 from .rows import NativeRows
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _CHEAP = frozenset(("add", "sub", "mul", "div", "neg", "abs", "sqrt", "maximum",
 _ENOUGH, _ENOUGH_TO_SUM, _LONG_ROW = 1 << 20, 1 << 18, 64
 
 
-class NativeBackend(NativeRows, NativeNorms, NativeConvolution, NativePooling, NativeMultiTensor):
+class NativeBackend(NativeRows, NativeNorms, NativeConvolution, NativePooling, NativeRecurrence, NativeMultiTensor):
     """NumPy on the host, and C++ for what is large.
 
     No compiler is looked for before the first large operation; without one, everything runs on NumPy.

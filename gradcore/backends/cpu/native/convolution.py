@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...base import Array, Sliding, in_space
+from ...base import Array
 from ...cpp.types import FLOAT32, FLOAT64
+from ...sliding import Sliding, in_space
 from ..backend import CpuBackend
 from ..threads import get_num_threads, parallel
 from .calls import GRAIN, kernels, over_items

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ...base import WHOLE, Array, Windows
+from ...base import Array
+from ...sliding import WHOLE, Windows
 from ..backend import CpuBackend
 from .calls import Kernel, kernels, over_items
 

@@ -1,0 +1,54 @@
+"""Recurrent cells, generated from their programs: a thread for each unit of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...expr import Program
+from ..base import Array
+from ..cpp import cells
+from ..cpp.types import computed, half_header, stored
+from .compiler import Compiler
+
+_BLOCK = 128
+
+
+class Cells:
+    """Runs cells on arrays of one device."""
+
+    def __init__(self, compiler: Compiler):
+        self._compiler = compiler
+        self._kernels: dict[Any, Any] = {}
+
+    def __call__(self, program: Program, inputs: Sequence[Array], outs: Sequence[Array], size: int) -> None:
+        """See `Backend.cell`."""
+        arrays = (*inputs, *outs)
+        rows, dtype = arrays[0].shape[0], arrays[0].dtype
+        if not rows:
+            return
+        key = (program, cells.counts(inputs, size), cells.counts(outs, size), dtype)
+        kernel = self._kernels.get(key)
+        if kernel is None:
+            (kernel,) = self._compiler.kernels(source(*key), ("cell",), f"a recurrent cell of {dtype.name}")
+            self._kernels[key] = kernel
+        kernel((rows, -(-size // _BLOCK)), (_BLOCK,), (*arrays, np.int64(size)))
+
+
+def source(program: Program, reads: cells.Counts, writes: cells.Counts, dtype: np.dtype) -> str:
+    """The CUDA C++ of a cell.
+
+    Layout: arrays (rows, count * size) are contiguous, `count` values of each unit side by side; neighbouring threads
+    take neighbouring units. Bytes moved: all arrays once, of which the gates were just written by the product before.
+    What is written may also be read, each element by the thread that writes it.
+    """
+    return (
+        f"{half_header([dtype])}typedef {stored(dtype)} T;\ntypedef {computed(dtype)} A;\n"
+        '#include "types.cuh"\n#include "math.cuh"\n'
+        f'extern "C" __global__ void __launch_bounds__({_BLOCK}, 1) cell({cells.parameters(reads, writes)}, '
+        "const long long size) {\n"
+        "  const long long row = blockIdx.x, j = blockIdx.y * (long long)blockDim.x + threadIdx.x;\n"
+        "  if (j < size) {\n" + cells.statements(program, reads, writes, computed(dtype), 2) + "  }\n}\n"
+    )

@@ -1,0 +1,191 @@
+"""Recurrent layers as a loop over time, for every device: a matrix product and a fused cell at each step.
+
+What a cell takes of the input is computed for all steps at once, and so are, in the end, the gradients of the weights.
+(J. Appleyard, T. Kocisky and P. Blunsom, "Optimizing performance of recurrent neural networks on GPUs", 2016.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..expr import Program, trace
+
+if TYPE_CHECKING:
+    from .base import Backend
+
+Array = Any
+
+_ADD = trace(lambda x, y: x + y)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One step of a recurrent layer, for each hidden unit.
+
+    `forward` takes `gates` values of the unit computed from the input, as many from the hidden state, and the unit's
+    own state: the cell state of an LSTM (`with_cell`), else the hidden state. It gives the hidden state, the cell state
+    if there is one, and `kept` values for `backward`. That takes the gradient of the hidden state in two parts, from
+    outside and from the next step's product; what the next step handed down for the unit's own state; that state before
+    and after; and what was kept. It gives the gradients of the gates (those from the hidden state after those from
+    the input, where they are `apart`) and what to hand down.
+    """
+
+    forward: Program
+    backward: Program
+    gates: int
+    kept: int
+    with_cell: bool
+    apart: bool
+
+
+class Weights(NamedTuple):
+    """Of a layer with hidden states (rows, n), made from (rows, size) by the projection, or n = size without one."""
+
+    input: Array  # (gates * size, features)
+    hidden: Array  # (gates * size, n)
+    input_bias: Array | None  # (gates * size,)
+    hidden_bias: Array | None
+    projection: Array | None  # (n, size)
+
+
+class Layer(NamedTuple):
+    """What a layer makes of all steps.
+
+    `out` are the hidden states (steps, rows, n), `hidden` what they were projected from, `states` the units' own states
+    and `kept` what the cell keeps. Without a projection `out` is `hidden`, without a cell state also `states`.
+    """
+
+    out: Array
+    hidden: Array
+    states: Array
+    kept: Array
+
+
+def _rows(x: Array) -> Array:
+    return x.reshape(-1, x.shape[-1])
+
+
+def _sum(backend: Backend, x: Array, y: Array) -> Array:
+    return backend.elementwise(_ADD, (x, y), x.dtype, (x.dtype,), x.shape)[0]
+
+
+def _steps(count: int, reverse: bool) -> range:
+    return range(count - 1, -1, -1) if reverse else range(count)
+
+
+def layer(backend: Backend, cell: Cell, x: Array, h: Array, c: Array | None, weights: Weights, reverse: bool) -> Layer:
+    """See `Backend.recurrent_layer`."""
+    bias, later = weights.input_bias, weights.hidden_bias
+    if bias is not None and later is not None and not cell.apart:
+        bias, later = _sum(backend, bias, later), None
+    gates = backend.linear(_rows(x), weights.input, bias).reshape(*x.shape[:2], -1)
+    return backend.unroll(cell, gates, h, c, weights.hidden, later, weights.projection, reverse)
+
+
+def unroll(
+    backend: Backend,
+    cell: Cell,
+    gates: Array,
+    h: Array,
+    c: Array | None,
+    weight: Array,
+    bias: Array | None,
+    projection: Array | None,
+    reverse: bool,
+) -> Layer:
+    """See `Backend.unroll`."""
+    steps, rows, width = gates.shape
+    size, dtype = width // cell.gates, gates.dtype
+    hidden = backend.empty((steps, rows, size), dtype)
+    states = backend.empty(hidden.shape, dtype) if cell.with_cell else hidden
+    kept = backend.empty((steps, rows, cell.kept * size), dtype)
+    out = hidden if projection is None else backend.empty((steps, rows, projection.shape[0]), dtype)
+    state = c if cell.with_cell else h
+    for t in _steps(steps, reverse):
+        recurrent = backend.linear(h, weight, bias)
+        outs = (hidden[t], states[t], kept[t]) if cell.with_cell else (hidden[t], kept[t])
+        backend.cell(cell.forward, (gates[t], recurrent, state), outs, size)
+        if projection is not None:
+            out[t] = backend.linear(hidden[t], projection, None)
+        h, state = out[t], states[t]
+    return Layer(out, hidden, states, kept)
+
+
+class Slopes(NamedTuple):
+    """The gradients of a layer's gates as they come from the input and from the hidden states (steps, rows,
+    gates * size), of the projected states (steps, rows, n), and of the first hidden and cell states."""
+
+    input: Array
+    hidden: Array
+    projected: Array | None
+    h: Array
+    c: Array
+
+
+def unroll_backward(
+    backend: Backend,
+    cell: Cell,
+    grads: Sequence[Array | None],
+    h: Array,
+    c: Array | None,
+    weight: Array,
+    projection: Array | None,
+    made: Layer,
+    reverse: bool,
+) -> Slopes:
+    """See `Backend.unroll_backward`."""
+    (steps, rows, size), dtype = made.hidden.shape, made.out.dtype
+    g, g_h, g_c = grads
+    nothing = backend.full((rows, size), 0, dtype)
+    recurrent = backend.full(made.out.shape[1:], 0, dtype) if g_h is None else g_h
+    carried = backend.copy(nothing if g_c is None else g_c)
+    inputs = backend.empty((steps, rows, cell.gates * size), dtype)
+    gates = backend.empty(inputs.shape, dtype) if cell.apart else inputs
+    projected = None if projection is None else backend.empty(made.out.shape, dtype)
+    if g is None:
+        g = backend.full(made.out.shape, 0, dtype)
+    state = c if cell.with_cell else h
+    order = _steps(steps, not reverse)
+    for t, before in zip(order, [*order[1:], None]):
+        grad = g[t]
+        if projected is not None:
+            projected[t] = total = _sum(backend, grad, recurrent)
+            grad, recurrent = backend.matmul(total, projection), nothing
+        previous = state if before is None else made.states[before]
+        outs = (inputs[t], gates[t], carried) if cell.apart else (inputs[t], carried)
+        backend.cell(cell.backward, (grad, recurrent, carried, previous, made.states[t], made.kept[t]), outs, size)
+        recurrent = backend.matmul(gates[t], weight)
+    if not cell.with_cell:
+        recurrent = _sum(backend, recurrent, carried)
+    return Slopes(inputs, gates, projected, recurrent, carried)
+
+
+def layer_backward(
+    backend: Backend,
+    cell: Cell,
+    grads: Sequence[Array | None],
+    x: Array,
+    h: Array,
+    c: Array | None,
+    weights: Weights,
+    made: Layer,
+    reverse: bool,
+    needs: Sequence[bool],
+) -> tuple[Array | None, ...]:
+    """See `Backend.recurrent_layer_backward`."""
+    slopes = backend.unroll_backward(cell, grads, h, c, weights.hidden, weights.projection, made, reverse)
+    need_x, _, _, need_input, need_hidden, *need_biases, need_projection = needs
+    dx, dinput, _ = backend.linear_backward(slopes.input, x, weights.input, (need_x, need_input, False))
+    dbias = backend.column_sum(_rows(slopes.input)) if any(need_biases) else None
+    dlater = backend.column_sum(_rows(slopes.hidden)) if cell.apart and need_biases[1] else dbias
+    dhidden = dprojection = None
+    if need_hidden:
+        first = h[None]
+        # The hidden state that each step began with.
+        before = backend.xp.concatenate((made.out[1:], first) if reverse else (first, made.out[:-1]))
+        dhidden = backend.matmul(_rows(slopes.hidden).T, _rows(before))
+    if need_projection:
+        dprojection = backend.matmul(_rows(slopes.projected).T, _rows(made.hidden))
+    return dx, slopes.h, slopes.c, dinput, dhidden, dbias, dlater, dprojection
