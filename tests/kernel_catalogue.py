@@ -26,6 +26,7 @@ from gradcore.backends.cuda import CudaBackend, backend
 from gradcore.backends.sliding import Sliding, Windows
 from gradcore.expr import trace
 from gradcore.ops import REGISTRY, Elementwise, reductions
+from gradcore.ops.recurrent import cell_of
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")
 DTYPES = (*FLOATS, "int64", "bool")
@@ -392,6 +393,17 @@ def _attention(device: CudaBackend, dtype: np.dtype) -> None:
         device.attention_backward(x, x, x, x, mask, x, lse, causal, 0.5)
 
 
+def _cells(device: CudaBackend, dtype: np.dtype) -> None:
+    """Both directions of every recurrent cell."""
+    for name in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
+        cell, size = cell_of(name), 40
+        x, gates, kept = (Array((4, n * size), dtype) for n in (1, cell.gates, cell.kept))
+        outs = (x, x, kept) if cell.with_cell else (x, kept)
+        device.cell(cell.forward, (gates, gates, x), outs, size)
+        outs = (gates, gates, x) if cell.apart else (gates, x)
+        device.cell(cell.backward, (x, x, x, x, x, kept), outs, size)
+
+
 FAMILIES: dict[str, tuple[Callable[[str], list[Source]], tuple[str, ...]]] = {
     "ops": (_made_by(_elementwise_ops), DTYPES),
     "layouts": (_made_by(_layouts), DTYPES),
@@ -405,6 +417,7 @@ FAMILIES: dict[str, tuple[Callable[[str], list[Source]], tuple[str, ...]]] = {
     "convolutions": (_made_by(_convolutions), FLOATS),
     "pooling": (_made_by(_pooling), FLOATS),
     "attention": (_made_by(_attention), FLOATS),
+    "recurrent cells": (_made_by(_cells), FLOATS),
     "optimizers": (_made_by(_optimizers), FLOATS),
     "random": (_made_by(_random), (*FLOATS, "int64")),
     "indexing": (_made_by(_indexing), DTYPES),

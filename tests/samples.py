@@ -91,6 +91,10 @@ def index(m: Any, values: Any) -> Any:
     return m.tensor(values, device=getattr(m, "device_in_use", None))
 
 
+# Where sigmoid and tanh are far from flat.
+_SMALL: dict[str, Any] = {"low": -0.8, "high": 0.8}
+
+
 def _others() -> list[Sample]:
     inf = math.inf
     return [
@@ -438,6 +442,14 @@ def _others() -> list[Sample]:
             {"size": (2, 3), "mode": "area"}, {"scale_factor": (1.7, 0.6), "mode": "bicubic", "align_corners": True})],
         _S("pixel_shuffle", lambda m, x: m.nn.functional.pixel_shuffle(x, 2) ** 2, (2, 4, 2, 3)),
         _S("pixel_unshuffle", lambda m, x: m.nn.functional.pixel_unshuffle(x, 2) ** 2, (1, 4, 6)),
+        # recurrent layers
+        _S("lstm", lambda m, *xs: _recurrent(m, "LSTM", {}, *xs), (3, 2, 2), (12, 2), (12, 3), (12,), (12,), **_SMALL),
+        _S("lstm", lambda m, *xs: _recurrent(m, "LSTM", {"proj_size": 2, "bias": False}, *xs),
+           (2, 2, 2), (12, 2), (12, 2), (2, 3), **_SMALL),
+        _S("gru", lambda m, *xs: _recurrent(m, "GRU", {"bidirectional": True}, *xs),
+           (2, 2, 2), *[(9, 2), (9, 3), (9,), (9,)] * 2, **_SMALL),
+        *[_S("rnn", lambda m, *xs, f=f: _recurrent(m, "RNN", {"nonlinearity": f}, *xs), (2, 2, 2), (3, 2), (3, 3), (3,), (3,), **_SMALL)
+          for f in ("tanh", "relu")],
         # conversions
         _S("to", lambda m, x: x.double() * 2, (3,)),
         _S("to", lambda m, x: x.to(m.float64).sum(), (3,)),
@@ -448,6 +460,15 @@ def _assigned(x: Any, key: Any, value: Any) -> Any:
     out = x.clone()
     out[key] = value
     return out * x
+
+
+def _recurrent(m: Any, kind: str, options: Any, x: Any, *weights: Any) -> Any:
+    """All that a recurrent module returns, as a vector."""
+    module = getattr(m.nn, kind)(2, 3, **options, device=x.device, dtype=x.dtype)
+    parameters = dict(zip((name for name, _ in module.named_parameters()), weights))
+    out, state = m.func.functional_call(module, parameters, (x,))
+    states = state if isinstance(state, tuple) else (state,)
+    return m.cat([t.reshape(-1) for t in (out, *states)])
 
 
 def _eye(m: Any, x: Any, n: int) -> Any:

@@ -102,7 +102,7 @@ def test_batched_gradients(sample):
 
 
 # Ops without a rule of their own: by what they run on batches.
-BY_COMPOSITE = {"cross_entropy_rows", "ctc_losses", "nll_loss_rows"}
+BY_COMPOSITE = {"cross_entropy_rows", "ctc_losses", "lstm_layer", "nll_loss_rows", "rnn_layer"}
 NEVER_RUN = {"copy_slices"}
 
 

@@ -103,6 +103,8 @@ def unroll(
     kept = backend.empty((steps, rows, cell.kept * size), dtype)
     out = hidden if projection is None else backend.empty((steps, rows, projection.shape[0]), dtype)
     state = c if cell.with_cell else h
+    # Multiplied by at every step, so it pays to have it in the order that products read it in.
+    weight = backend.copy(weight.T).T
     for t in _steps(steps, reverse):
         recurrent = backend.linear(h, weight, bias)
         outs = (hidden[t], states[t], kept[t]) if cell.with_cell else (hidden[t], kept[t])

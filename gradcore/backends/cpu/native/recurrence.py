@@ -20,7 +20,8 @@ from .calls import functions, over_rows
 def _kernel(program: Program, reads: cells.Counts, writes: cells.Counts, dtype: np.dtype) -> SimpleNamespace | None:
     text = (
         '#include "host/python.h"\n#include "types.cuh"\n#include "host/functions.h"\n#include "math.cuh"\n'
-        f"namespace {{\nvoid cell({cells.parameters(reads, writes)}, long long begin, long long end, long long size) {{\n"
+        f"namespace {{\nvoid cell({cells.parameters(reads, writes)},\n"
+        "          long long begin, long long end, long long size) {\n"
         "  for (long long row = begin; row < end; row++) {\n"
         "    GC_INDEPENDENT\n    for (long long j = 0; j < size; j++) {\n"
         + cells.statements(program, reads, writes, computed(dtype), 3)
