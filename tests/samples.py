@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+import gradcore
 from gradcore.ops import REGISTRY, Elementwise
 
 Shape = tuple[int, ...]
@@ -89,6 +90,22 @@ def _S(name: str, function: Callable[..., Any], *shapes: Shape, **options: Any) 
 def index(m: Any, values: Any) -> Any:
     """An index tensor on the device that the module's inputs are on."""
     return m.tensor(values, device=getattr(m, "device_in_use", None))
+
+
+class _Recurrent:
+    """All that a recurrent module returns, as a vector: a function of its input and parameters."""
+
+    def __init__(self, kind: str, **options: Any):
+        self.kind, self.options = kind, options
+        self.ours = getattr(gradcore.nn, kind)(2, 3, **options)
+
+    def __call__(self, m: Any, x: Any, *weights: Any) -> Any:
+        # (Initial values, which are random, are not to be drawn within vmap.)
+        module = self.ours if m.__name__ == "gradcore" else getattr(m.nn, self.kind)(2, 3, **self.options)
+        parameters = dict(zip((name for name, _ in module.named_parameters()), weights))
+        out, state = m.func.functional_call(module, parameters, (x,))
+        states = state if isinstance(state, tuple) else (state,)
+        return m.cat([t.reshape(-1) for t in (out, *states)])
 
 
 # Where sigmoid and tanh are far from flat.
@@ -443,12 +460,12 @@ def _others() -> list[Sample]:
         _S("pixel_shuffle", lambda m, x: m.nn.functional.pixel_shuffle(x, 2) ** 2, (2, 4, 2, 3)),
         _S("pixel_unshuffle", lambda m, x: m.nn.functional.pixel_unshuffle(x, 2) ** 2, (1, 4, 6)),
         # recurrent layers
-        _S("lstm", lambda m, *xs: _recurrent(m, "LSTM", {}, *xs), (3, 2, 2), (12, 2), (12, 3), (12,), (12,), **_SMALL),
-        _S("lstm", lambda m, *xs: _recurrent(m, "LSTM", {"proj_size": 2, "bias": False}, *xs),
+        _S("lstm", _Recurrent("LSTM"), (3, 2, 2), (12, 2), (12, 3), (12,), (12,), **_SMALL),
+        _S("lstm", _Recurrent("LSTM", proj_size=2, bias=False),
            (2, 2, 2), (12, 2), (12, 2), (2, 3), **_SMALL),
-        _S("gru", lambda m, *xs: _recurrent(m, "GRU", {"bidirectional": True}, *xs),
+        _S("gru", _Recurrent("GRU", bidirectional=True),
            (2, 2, 2), *[(9, 2), (9, 3), (9,), (9,)] * 2, **_SMALL),
-        *[_S("rnn", lambda m, *xs, f=f: _recurrent(m, "RNN", {"nonlinearity": f}, *xs), (2, 2, 2), (3, 2), (3, 3), (3,), (3,), **_SMALL)
+        *[_S("rnn", _Recurrent("RNN", nonlinearity=f), (2, 2, 2), (3, 2), (3, 3), (3,), (3,), **_SMALL)
           for f in ("tanh", "relu")],
         # conversions
         _S("to", lambda m, x: x.double() * 2, (3,)),
@@ -460,15 +477,6 @@ def _assigned(x: Any, key: Any, value: Any) -> Any:
     out = x.clone()
     out[key] = value
     return out * x
-
-
-def _recurrent(m: Any, kind: str, options: Any, x: Any, *weights: Any) -> Any:
-    """All that a recurrent module returns, as a vector."""
-    module = getattr(m.nn, kind)(2, 3, **options, device=x.device, dtype=x.dtype)
-    parameters = dict(zip((name for name, _ in module.named_parameters()), weights))
-    out, state = m.func.functional_call(module, parameters, (x,))
-    states = state if isinstance(state, tuple) else (state,)
-    return m.cat([t.reshape(-1) for t in (out, *states)])
 
 
 def _eye(m: Any, x: Any, n: int) -> Any:

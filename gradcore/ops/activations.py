@@ -139,6 +139,36 @@ def hardsigmoid(input: Scalar) -> Scalar:
     return call("minimum", call("maximum", input + 3, 0), 6) / 6
 
 
+@elementwise(
+    promote="number",
+    method=False,
+    derivative=lambda g, input, threshold: call("where", input <= threshold, 0, g),
+)
+def threshold(input: Scalar, *, threshold: float, value: float) -> Scalar:
+    """`input` where it is above `threshold`, else `value`; NaN stays NaN."""
+    return call("where", input <= threshold, value, input)
+
+
+def _within(input: Scalar, lambd: Any) -> Scalar:
+    return call("logical_and", input >= -lambd, input <= lambd)
+
+
+def _shrink_rule(g: Scalar, input: Scalar, lambd: Any) -> Any:
+    return call("where", _within(input, lambd), 0, g)
+
+
+@elementwise(promote="floating", inplace=False, derivative=_shrink_rule, static={"lambd": (0.5,)})
+def hardshrink(input: Scalar, *, lambd: float = 0.5) -> Scalar:
+    """`input` outside [-lambd, lambd], else 0."""
+    return call("where", _within(input, lambd), 0, input)
+
+
+@elementwise(promote="floating", method=False, derivative=_shrink_rule, static={"lambd": (0.5,)})
+def softshrink(input: Scalar, *, lambd: float = 0.5) -> Scalar:
+    """`input` nearer to 0 by `lambd`, and 0 within [-lambd, lambd]; NaN stays NaN."""
+    return call("where", input > lambd, input - lambd, call("where", input < -lambd, input + lambd, input * 0))
+
+
 # ---------------------------------------------------------------- smooth
 @elementwise(
     name="log_sigmoid",

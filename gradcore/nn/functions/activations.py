@@ -9,12 +9,14 @@ from ...autograd.inplace import apply_inplace
 from ...autograd.tape import apply
 from ...ops import activations
 from ...ops.elementwise import Elementwise
+from ...tensor.creation import empty_like, zeros_like
 from ...tensor.functions import FUNCTIONS, runner
 from ...tensor.tensor import Tensor
 
 tanh = FUNCTIONS["tanh"]
 sigmoid = FUNCTIONS["sigmoid"]
 _relu = FUNCTIONS["relu"]
+_hardshrink = FUNCTIONS["hardshrink"]
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -35,7 +37,7 @@ def _activation(op: Elementwise) -> Any:
         attrs = {**defaults, **numbers} if numbers else defaults
         return apply_inplace(op, (input,), attrs) if inplace else run(op, (input,), attrs)
 
-    defaults = {n: op.defaults[n] for n in op.parameters if n not in op.inputs}
+    defaults = {n: value for n, value in op.defaults.items() if n not in op.inputs}
     return activation
 
 
@@ -44,6 +46,7 @@ _silu, _mish, _softsign = map(_activation, (activations.silu, activations.mish, 
 _elu, _leaky_relu, _hardtanh = map(_activation, (activations.elu, activations.leaky_relu, activations.hardtanh))
 _hardswish, _hardsigmoid = map(_activation, (activations.hardswish, activations.hardsigmoid))
 _logsigmoid = _activation(activations.log_sigmoid)
+_threshold, _softshrink = _activation(activations.threshold), _activation(activations.softshrink)
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
@@ -124,6 +127,75 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """`relu6(input + 3) / 6`."""
     return _hardsigmoid(input, inplace)
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """`input` where it is above `threshold`, else `value`."""
+    return _threshold(input, inplace, threshold=threshold, value=value)
+
+
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """`input` outside [-lambd, lambd], else 0."""
+    return _hardshrink(input, lambd=lambd)
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """`input` nearer to 0 by `lambd`, and 0 within [-lambd, lambd].
+
+    Raises:
+        RuntimeError: `lambd` is negative.
+    """
+    if lambd < 0:
+        raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd:g}.")
+    return _softshrink(input, lambd=lambd)
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """`input - tanh(input)`."""
+    return input - tanh(input)
+
+
+def rrelu(
+    input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """`leaky_relu` with a slope for each element, uniform in [lower, upper) in training, else their mean (Xu et al.,
+    2015).
+
+    Raises:
+        RuntimeError: `lower` is greater than `upper`.
+    """
+    if lower > upper:
+        raise RuntimeError(f"Lower bound should be less than or equal to the upper bound, got {lower} and {upper}")
+    if not training:
+        return leaky_relu(input, (lower + upper) / 2, inplace)
+    slopes = empty_like(input).uniform_(lower, upper)
+    result = FUNCTIONS["where"](input > 0, input, input * slopes)
+    return input.copy_(result) if inplace else result
+
+
+def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
+    """`threshold` in place."""
+    return _threshold(input, True, threshold=threshold, value=value)
+
+
+def rrelu_(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> Tensor:
+    """`rrelu` in place."""
+    return rrelu(input, lower, upper, training, inplace=True)
+
+
+def gumbel_softmax(
+    logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
+    """A differentiable sample of the classes with these `logits` along `dim`, at temperature `tau` (Jang et al., ICLR
+    2017; Maddison et al., ICLR 2017).
+
+    With `hard` it is one-hot, its gradient that of the soft sample; `eps` has no effect.
+    """
+    soft = FUNCTIONS["softmax"]((logits - empty_like(logits).exponential_().log()) / tau, dim)
+    if not hard:
+        return soft
+    index = soft.max(dim, keepdim=True)[1]
+    return zeros_like(logits).scatter(dim, index, 1.0) - soft.detach() + soft
 
 
 def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
