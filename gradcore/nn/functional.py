@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ..autograd.batching import check_random_in_place, drawn
-from ..autograd.grad_mode import mode
-from ..autograd.inplace import apply_inplace
-from ..autograd.tape import apply, wrap
-from ..backends import backend_of
-from ..ops import activations, linalg
+from ..autograd.tape import apply
+from ..ops import linalg
+from ..tensor.einsum import einsum
 from ..tensor.functions import FUNCTIONS
-from ..tensor.random import default_generator
 from ..tensor.tensor import Tensor
 from .functions.activations import (
     celu,
@@ -20,6 +14,8 @@ from .functions.activations import (
     elu_,
     gelu,
     glu,
+    gumbel_softmax,
+    hardshrink,
     hardsigmoid,
     hardswish,
     hardtanh,
@@ -33,6 +29,8 @@ from .functions.activations import (
     relu,
     relu6,
     relu_,
+    rrelu,
+    rrelu_,
     selu,
     selu_,
     sigmoid,
@@ -40,11 +38,17 @@ from .functions.activations import (
     softmax,
     softmin,
     softplus,
+    softshrink,
     softsign,
     tanh,
+    tanhshrink,
+    threshold,
+    threshold_,
 )
 from .functions.convolution import *  # noqa: F403
+from .functions.dropout import *  # noqa: F403
 from .functions.embedding import embedding as embedding
+from .functions.embedding import embedding_bag as embedding_bag
 from .functions.embedding import one_hot as one_hot
 from .functions.losses import (
     binary_cross_entropy,
@@ -66,11 +70,15 @@ from .functions.losses import (
     smooth_l1_loss,
     triplet_margin_loss,
 )
+from .functions.margins import *  # noqa: F403
 from .functions.normalization import *  # noqa: F403
 from .functions.pooling import *  # noqa: F403
 from .functions.resampling import interpolate as interpolate
 from .functions.resampling import pad as pad
 from .functions.resampling import upsample as upsample
+from .functions.unfolding import channel_shuffle as channel_shuffle
+from .functions.unfolding import fold as fold
+from .functions.unfolding import unfold as unfold
 
 pixel_shuffle = FUNCTIONS["pixel_shuffle"]
 pixel_unshuffle = FUNCTIONS["pixel_unshuffle"]
@@ -83,45 +91,23 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return apply(linalg.linear, (input, weight, bias), {})
 
 
-# ---------------------------------------------------------------- dropout
-def check_probability(p: float) -> None:
-    """ValueError unless `p` can be the probability of dropping an element."""
-    if not 0 <= p <= 1:
-        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`input1 @ weight @ input2 + bias`: (..., in1) and (..., in2) with (out, in1, in2) and (out,) to (..., out).
 
-
-def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """Zero each element with probability `p` and scale the others by `1 / (1 - p)` (Srivastava et al., JMLR 2014).
-
-    The numbers come from the default generator; the backward pass draws the same ones again. Outside training the
-    input itself is returned.
+    Raises:
+        RuntimeError: the shapes do not fit.
     """
-    check_probability(p)
-    if not training or p == 0:
-        return input
-    if p == 1:
-        return input.mul_(0) if inplace else input * 0
-    if mode.levels:
-        return _dropout_of_members(input, float(p), inplace)
-    seed, offset = default_generator.draw()
-    run = apply_inplace if inplace else apply
-    return run(activations.dropout, (input,), {"p": float(p), "seed": seed, "offset": offset})
-
-
-def _dropout_of_members(input: Any, p: float, inplace: bool) -> Any:
-    """`dropout` by a mask, which each member has of its own or all share, as the `randomness` of `vmap` says."""
-    array = input._array
-
-    def draw(shape: tuple[int, ...]) -> Any:
-        ones = wrap(backend_of(array).full(shape, 1, array.dtype))
-        seed, offset = default_generator.draw()
-        return apply(activations.dropout, (ones,), {"p": p, "seed": seed, "offset": offset})
-
-    if inplace:
-        check_random_in_place(input)
-    scale = drawn(array.shape, draw)
-    result = FUNCTIONS["where"](scale != 0, input * scale, 0.0)
-    return input.copy_(result) if inplace else result
+    if input1.shape[:-1] != input2.shape[:-1]:
+        raise RuntimeError(
+            f"bilinear(): input batch dimensions do not match: got {list(input1.shape)} and {list(input2.shape)}"
+        )
+    for k, (x, size) in enumerate(((input1, weight.shape[1]), (input2, weight.shape[2])), 1):
+        if x.shape[-1] != size:
+            raise RuntimeError(
+                f"bilinear(): input{k} size does not match weight size: got {x.shape[-1]} but expected {size}"
+            )
+    out = einsum("...i,oij,...j->...o", input1, weight, input2)
+    return out if bias is None else out + bias
 
 
 from .functions.attention import *  # noqa: E402, F403  (made of the functions above)

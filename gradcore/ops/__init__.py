@@ -27,6 +27,7 @@ from . import (
     scatter,
     shape,
     sorting,
+    unfolding,
 )
 from .core import REGISTRY, ArrayOp, Op, Plan, array_op
 from .elementwise import Elementwise, elementwise
@@ -65,4 +66,5 @@ __all__ = [
     "scatter",
     "shape",
     "sorting",
+    "unfolding",
 ]

@@ -9,6 +9,7 @@ from ...autograd.grad_mode import no_grad
 from ...autograd.tape import apply
 from ...ops import embedding as rows
 from ...tensor.creation import arange
+from ...tensor.creation import tensor as tensor_of
 from ...tensor.selecting import unique
 from ...tensor.tensor import Tensor
 
@@ -77,6 +78,107 @@ def embedding(
             _renormalize(weight, input, max_norm, norm_type)
     attrs = {"padding_idx": padding_idx, "scale_grad_by_freq": scale_grad_by_freq}
     return apply(rows.embedding, (weight, input), attrs)
+
+
+def embedding_bag(
+    input: Any,
+    weight: Any,
+    offsets: Any = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Any = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """For each bag of indices the sum, mean or maximum of the rows of `weight` that they name: (bags, width).
+
+    Args:
+        input: int64 or int32: (bags, indices of each), or those of all bags one after the other.
+        weight: the table (rows, width).
+        offsets: where each bag begins, for an input of one dimension.
+        max_norm, norm_type, scale_grad_by_freq: see `embedding`.
+        mode: `"sum"`, `"mean"` or `"max"`; empty bags give 0.
+        per_sample_weights: a factor for each index, of the input's shape, in mode `"sum"`.
+        include_last_offset: the last offset is where the last bag ends.
+        padding_idx: an index that does not count.
+
+    Raises:
+        IndexError: a row is out of range; on CUDA at the next synchronisation.
+        ValueError, RuntimeError, NotImplementedError: shapes, dtypes or options do not fit.
+    """
+    if per_sample_weights is not None and input.shape != per_sample_weights.shape:
+        raise ValueError(
+            f"embedding_bag: If per_sample_weights ({per_sample_weights.shape}) is not None, then it must have the "
+            "same "
+            f"shape as the input ({input.shape})"
+        )
+    if weight.ndim != 2:
+        raise ValueError(f"weight has to be a 2D Tensor, but got Tensor of dimension {weight.ndim}")
+    _check_index("embedding_bag", input)
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError("mode has to be one of sum, mean or max")
+    if mode == "max" and scale_grad_by_freq:
+        raise ValueError("max mode does not support scaling the gradient by the frequency")
+    if per_sample_weights is not None and mode != "sum":
+        raise NotImplementedError(
+            "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' (got "
+            f"mode='{mode}')."
+        )
+    bag, bags = _bags(input, offsets, include_last_offset)
+    index = input.reshape(-1)
+    if padding_idx is not None:
+        counts = index != _padding(padding_idx, weight.shape[0])
+        index, bag = index[counts], bag[counts]
+        if per_sample_weights is not None:
+            per_sample_weights = per_sample_weights.reshape(-1)[counts]
+    found: Any = embedding(index, weight, None, max_norm, norm_type, scale_grad_by_freq, sparse)
+    if per_sample_weights is not None:
+        found = found * per_sample_weights.reshape(-1, 1)
+    none = found.detach().new_zeros((bags, weight.shape[1]))
+    if mode == "max":
+        places = bag.unsqueeze(1).expand(-1, weight.shape[1])
+        return none.scatter_reduce(0, places, found, "amax", include_self=False)
+    total = none.index_add(0, bag, found)
+    if mode == "sum":
+        return total
+    sizes = found.detach().new_zeros(bags).index_add(0, bag, found.detach().new_ones(index.shape[0]))
+    return total / sizes.clamp_min(1).unsqueeze(1)
+
+
+def _bags(input: Any, offsets: Any, include_last_offset: bool) -> tuple[Any, int]:
+    """The bag that each index is in, and how many bags there are."""
+    if input.ndim == 2:
+        if offsets is not None:
+            raise ValueError(
+                "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length "
+                f"sequences. However, found offsets of type {type(offsets)}"
+            )
+        bags = input.shape[0]
+        return arange(bags, device=input.device).repeat_interleave(input.shape[1]), bags
+    if input.ndim != 1:
+        raise ValueError(f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.ndim}")
+    if offsets is None:
+        raise ValueError("offsets has to be a 1D Tensor but got None")
+    if offsets.ndim != 1:
+        raise ValueError("offsets has to be a 1D Tensor")
+    starts = offsets.tolist()
+    count = input.shape[0]
+    if starts and starts[0] != 0:
+        raise RuntimeError(
+            "offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from position 0. "
+            "However, "
+            f"got {starts[0]}"
+        )
+    if starts and starts[-1] > count:
+        raise RuntimeError(
+            f"offsets[-1] can not be greater than input's length({count}) but got offsets[-1] of {starts[-1]}"
+        )
+    ends = starts[1:] if include_last_offset else [*starts[1:], count]
+    numbers = [k for k, (start, end) in enumerate(zip(starts, ends)) for _ in range(end - start)]
+    return tensor_of(numbers, dtype=dtypes.int64, device=input.device), len(ends)
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

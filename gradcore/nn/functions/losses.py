@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,8 @@ def refuse_legacy(name: str, size_average: bool | None, reduce: bool | None) -> 
         )
 
 
-def _reduced(loss: Any, reduction: str) -> Any:
+def reduced(loss: Any, reduction: str) -> Any:
+    """The losses themselves, their mean or their sum."""
     return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()
 
 
@@ -180,7 +181,7 @@ def _pointwise(
     if reduction not in _REDUCTIONS:
         raise ValueError(f"Invalid reduction mode: {reduction}. Expected one of 'none', 'mean', 'sum'.")
     weighted = loss(input, target, "none", **numbers) * weight
-    return weighted.sum() / weight.sum() if reduction == "mean" else _reduced(weighted, reduction)
+    return weighted.sum() / weight.sum() if reduction == "mean" else reduced(weighted, reduction)
 
 
 def mse_loss(
@@ -246,7 +247,7 @@ def huber_loss(
         return _pointwise(losses.huber, input, target, None, reduction, delta=float(delta))
     weighted = _pointwise(losses.huber, input, target, weight, "none", delta=float(delta))
     check_reduction(reduction)
-    return _reduced(weighted, reduction)
+    return reduced(weighted, reduction)
 
 
 def binary_cross_entropy(
@@ -283,7 +284,7 @@ def binary_cross_entropy(
         raise RuntimeError("all elements of input should be between 0 and 1")
     if weight is None:
         return losses.bce(input, target, reduction)
-    return _reduced(losses.bce(input, target, "none") * weight.expand(input.shape), reduction)
+    return reduced(losses.bce(input, target, "none") * weight.expand(input.shape), reduction)
 
 
 def kl_div(
@@ -378,7 +379,7 @@ def cosine_embedding_loss(
     cosine = cosine_similarity(input1, input2, target.ndim)
     apart = (cosine - margin).clamp_min(0)
     loss = FUNCTIONS["where"](target == 1, 1 - cosine, FUNCTIONS["where"](target == -1, apart, 0))
-    return _reduced(loss, reduction)
+    return reduced(loss, reduction)
 
 
 def triplet_margin_loss(
@@ -403,6 +404,23 @@ def triplet_margin_loss(
     """
     refuse_legacy("triplet_margin_loss", size_average, reduce)
     check_reduction(reduction)
+
+    def distance(x: Any, y: Any) -> Any:
+        return pairwise_distance(x, y, p, eps)
+
+    return triplet_loss(anchor, positive, negative, distance, margin, swap, reduction)
+
+
+def triplet_loss(
+    anchor: Any,
+    positive: Any,
+    negative: Any,
+    distance: Callable[[Any, Any], Any],
+    margin: float,
+    swap: bool,
+    reduction: str,
+) -> Any:
+    """`triplet_margin_loss` by any distance."""
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
     if not anchor.ndim == positive.ndim == negative.ndim:
@@ -410,11 +428,10 @@ def triplet_margin_loss(
             "The anchor, positive, and negative tensors are expected to have the same number of dimensions, but got: "
             f"anchor {anchor.ndim}D, positive {positive.ndim}D, and negative {negative.ndim}D inputs"
         )
-    near = pairwise_distance(anchor, positive, p, eps)
-    far = pairwise_distance(anchor, negative, p, eps)
+    near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
-        far = far.minimum(pairwise_distance(positive, negative, p, eps))
-    return _reduced((near - far + margin).clamp_min(0), reduction)
+        far = far.minimum(distance(positive, negative))
+    return reduced((near - far + margin).clamp_min(0), reduction)
 
 
 def margin_ranking_loss(
@@ -438,7 +455,7 @@ def margin_ranking_loss(
             "margin_ranking_loss : All input tensors should have same dimension but got sizes: input1: "
             f"{input1.size()}, input2: {input2.size()}, target: {target.size()} "
         )
-    return _reduced((-target * (input1 - input2) + margin).clamp_min(0), reduction)
+    return reduced((-target * (input1 - input2) + margin).clamp_min(0), reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -467,7 +484,7 @@ def binary_cross_entropy_with_logits(
         loss = losses.bce_with_logits(input, target, "none")
     else:
         loss = losses.bce_with_logits_pos_weight(input, target, pos_weight)
-    return _reduced(loss if weight is None else loss * weight, reduction)
+    return reduced(loss if weight is None else loss * weight, reduction)
 
 
 # ---------------------------------------------------------------- sequences

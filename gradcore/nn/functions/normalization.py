@@ -10,8 +10,10 @@ from ...autograd.grad_mode import no_grad
 from ...autograd.tape import apply
 from ...ops import channel_norms
 from ...tensor.tensor import Tensor
+from .pooling import avg_pool1d
+from .resampling import pad
 
-__all__ = ["batch_norm", "group_norm", "instance_norm"]
+__all__ = ["batch_norm", "group_norm", "instance_norm", "local_response_norm"]
 
 
 def _check_sizes(channels: int, **tensors: Tensor | None) -> None:
@@ -161,3 +163,20 @@ def group_norm(
     attrs = {"groups": num_groups, "eps": float(eps)}
     moments = _moments(input, num_groups)
     return apply(channel_norms.group_norm, (input, weight, bias, *moments), attrs)
+
+
+def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
+    """`input / (k + alpha * mean of squares)^beta` of (N, C, ...), the mean over `size` neighbouring channels, of which
+    those that are not there count as 0 (Krizhevsky et al., NeurIPS 2012).
+
+    Raises:
+        ValueError: the input has less than 3 dimensions.
+    """
+    if input.ndim < 3:
+        raise ValueError(f"Expected 3D or higher dimensionality input (got {input.ndim} dimensions)")
+    if not input.numel():
+        return input
+    last = (input * input).transpose(1, -1)
+    rows = pad(last.reshape(-1, 1, input.shape[1]), (size // 2, (size - 1) // 2))
+    means = avg_pool1d(rows, size, stride=1).reshape(last.shape).transpose(1, -1)
+    return input / (means * alpha + k) ** beta

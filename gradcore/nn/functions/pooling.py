@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from math import inf, prod
 from typing import Any
 
 from ... import dtypes
@@ -13,7 +14,7 @@ from ...ops import pooling as ops
 from ...tensor.tensor import Tensor
 from .families import documented
 
-_KINDS = ("avg_pool", "max_pool", "adaptive_avg_pool", "adaptive_max_pool")
+_KINDS = ("avg_pool", "max_pool", "adaptive_avg_pool", "adaptive_max_pool", "lp_pool")
 __all__ = [f"{kind}{n}d" for kind in _KINDS for n in (1, 2, 3)]  # noqa: PLE0605
 __all__ += [f"{kind}{n}d_with_indices" for kind in ("max_pool", "adaptive_max_pool") for n in (1, 2, 3)]
 
@@ -442,3 +443,49 @@ def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = 
 def adaptive_max_pool3d_with_indices(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """`adaptive_max_pool3d` with its indices."""
     return _adaptive_max_pool(3, input, output_size, True)
+
+
+# ---------------------------------------------------------------- power means
+_LP = """The sum of the powers `norm_type` of each window, to the power `1 / norm_type`; for infinity the largest.
+
+    See `avg_pool{ndim}d` for the sizes; windows over the edge count with all that they would hold.
+    """
+
+
+def _lp_pool(ndim: int, input: Any, norm_type: float, kernel_size: Sizes, stride: Sizes | None, ceil_mode: bool) -> Any:
+    mean_of, largest_of = _BY_DIMENSIONS[ndim]
+    if abs(norm_type) == inf:
+        found = largest_of(input.abs() if norm_type > 0 else -input.abs(), kernel_size, stride, 0, 1, ceil_mode)
+        return found if norm_type > 0 else -found
+    mean = mean_of(input**norm_type, kernel_size, stride, 0, ceil_mode)
+    count = prod(_expanded("lp_pool", "kernel_size", kernel_size, ndim))
+    # (Times 1 or -1 and then the magnitude: the gradient is 0, not NaN, where the mean is 0.)
+    return ((mean.sign() * mean.abs().relu()) * count) ** (1 / norm_type)
+
+
+@documented(_LP, 1)
+def lp_pool1d(
+    input: Tensor, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None, ceil_mode: bool = False
+) -> Tensor:
+    return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+@documented(_LP, 2)
+def lp_pool2d(
+    input: Tensor, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None, ceil_mode: bool = False
+) -> Tensor:
+    return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+@documented(_LP, 3)
+def lp_pool3d(
+    input: Tensor, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None, ceil_mode: bool = False
+) -> Tensor:
+    return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+_BY_DIMENSIONS: dict[int, tuple[Any, Any]] = {
+    1: (avg_pool1d, max_pool1d),
+    2: (avg_pool2d, max_pool2d),
+    3: (avg_pool3d, max_pool3d),
+}

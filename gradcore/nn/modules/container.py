@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import operator
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import attrgetter
 from typing import Any, TypeVar
 
+from ...tensor.naming import typename
 from ...tensor.tensor import Tensor
 from ..parameter import Parameter
 from .module import Module, block, indented
@@ -227,19 +229,8 @@ class ModuleDict(Module):
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add modules, in order; those of names that exist are replaced."""
-        if not isinstance(modules, Iterable):
-            raise TypeError(
-                f"ModuleDict.update should be called with an iterable of key/value pairs, but got "
-                f"{type(modules).__name__}"
-            )
-        pairs: Any = modules.items() if isinstance(modules, (Mapping, ModuleDict)) else modules
-        for i, pair in enumerate(pairs):
-            if not isinstance(pair, Iterable):
-                raise TypeError(f"ModuleDict update sequence element #{i} should be Iterable; is {type(pair).__name__}")
-            pair = tuple(pair)
-            if len(pair) != 2:
-                raise ValueError(f"ModuleDict update sequence element #{i} has length {len(pair)}; 2 is required")
-            self[pair[0]] = pair[1]
+        for key, module in _pairs("ModuleDict", modules):
+            self[key] = module
 
 
 class ParameterList(Module):
@@ -301,9 +292,133 @@ class ParameterList(Module):
         raise RuntimeError("ParameterList should not be called.")
 
 
-def _describe(value: Any) -> str:
+class ParameterDict(Module):
+    """Parameters by name, registered with the module that holds it.
+
+    Tensors are made parameters; other values are kept as they are.
+    """
+
+    def __init__(self, parameters: Mapping[str, Any] | Iterable[Any] | None = None):
+        super().__init__()
+        self._keys: dict[str, None] = {}
+        if parameters is not None:
+            self.update(parameters)
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._keys:
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if not isinstance(key, str):
+            raise TypeError(f"Index given to ParameterDict cannot be used as a key as it is not a string (got {key!r})")
+        self._keys[key] = None
+        setattr(
+            self, key, Parameter(value) if isinstance(value, Tensor) and not isinstance(value, Parameter) else value
+        )
+
+    def __delitem__(self, key: str) -> None:
+        del self._keys[key]
+        delattr(self, key)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._keys)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
+    def __or__(self, other: ParameterDict) -> ParameterDict:
+        made = self.copy()
+        made.update(other)
+        return made
+
+    def __ior__(self, other: Any) -> ParameterDict:
+        self.update(other)
+        return self
+
+    def copy(self) -> ParameterDict:
+        """Another dictionary with the same parameters."""
+        return ParameterDict(dict(self.items()))
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """The value of `key`, which is set to `default` if it is not there."""
+        if key not in self._keys:
+            self[key] = default
+        return self[key]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of `key`, or `default` if it is not there."""
+        return self[key] if key in self._keys else default
+
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
+        """Another dictionary, with these keys and one value."""
+        return ParameterDict((key, default) for key in keys)
+
+    def clear(self) -> None:
+        """Take out everything."""
+        for key in list(self._keys):
+            del self[key]
+
+    def pop(self, key: str) -> Any:
+        """Take out and return a value."""
+        value = self[key]
+        del self[key]
+        return value
+
+    def popitem(self) -> tuple[str, Any]:
+        """Take out and return what was added last."""
+        key = next(reversed(self._keys))
+        return key, self.pop(key)
+
+    def keys(self) -> Iterable[str]:
+        """The names."""
+        return self._keys.keys()
+
+    def values(self) -> Iterable[Any]:
+        """The values."""
+        return (self[key] for key in self._keys)
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """The names with their values."""
+        return ((key, self[key]) for key in self._keys)
+
+    def update(self, parameters: Mapping[str, Any] | Iterable[Any]) -> None:
+        """Add values, in order; those of names that exist are replaced."""
+        for key, value in _pairs("ParameterDict", parameters):
+            self[key] = value
+
+    def extra_repr(self) -> str:
+        return "\n".join(f"  ({key}): {_describe(value, typename)}" for key, value in self.items())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("ParameterDict should not be called.")
+
+
+def _pairs(name: str, given: Any) -> Iterator[tuple[Any, Any]]:
+    """The keys and values of a mapping, or of an iterable of pairs."""
+    if not isinstance(given, Iterable):
+        raise TypeError(
+            f"{name}.update should be called with an iterable of key/value pairs, but got {type(given).__name__}"
+        )
+    pairs: Any = given.items() if isinstance(given, (Mapping, ModuleDict, ParameterDict)) else given
+    for i, pair in enumerate(pairs):
+        if not isinstance(pair, Iterable):
+            raise TypeError(f"{name} update sequence element #{i} should be Iterable; is {type(pair).__name__}")
+        pair = tuple(pair)
+        if len(pair) != 2:
+            raise ValueError(f"{name} update sequence element #{i} has length {len(pair)}; 2 is required")
+        yield pair
+
+
+def _describe(value: Any, kind_of: Callable[[Any], Any] = attrgetter("dtype")) -> str:
     if not isinstance(value, Tensor):
         return f"Object of type: {type(value).__name__}"
     kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
     place = f" ({value.device})" if value.is_cuda else ""
-    return f"{kind} containing: [{value.dtype} of size {'x'.join(map(str, value.shape))}{place}]"
+    return f"{kind} containing: [{kind_of(value)} of size {'x'.join(map(str, value.shape))}{place}]"

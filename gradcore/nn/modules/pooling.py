@@ -174,3 +174,36 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     """`functional.adaptive_max_pool3d`."""
 
     ndim = 3
+
+
+class _LPPool(Module):
+    ndim: int
+
+    def __init__(self, norm_type: float, kernel_size: Sizes, stride: Sizes | None = None, ceil_mode: bool = False):
+        super().__init__()
+        self.norm_type, self.kernel_size, self.stride, self.ceil_mode = norm_type, kernel_size, stride, ceil_mode
+
+    def forward(self, input: Tensor) -> Tensor:
+        pool = getattr(F, f"lp_pool{self.ndim}d")
+        return pool(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{n}={getattr(self, n)}" for n in ("norm_type", "kernel_size", "stride", "ceil_mode"))
+
+
+class LPPool1d(_LPPool):
+    """`functional.lp_pool1d`."""
+
+    ndim = 1
+
+
+class LPPool2d(_LPPool):
+    """`functional.lp_pool2d`."""
+
+    ndim = 2
+
+
+class LPPool3d(_LPPool):
+    """`functional.lp_pool3d`."""
+
+    ndim = 3
