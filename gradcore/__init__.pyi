@@ -513,6 +513,9 @@ def bitwise_not(input: Tensor, *, out: Tensor | None = None) -> Tensor:
 def relu(input: Tensor) -> Tensor:
     """`max(input, 0)`; NaN stays NaN, the derivative at 0 is 0."""
 
+def hardshrink(input: Tensor, *, lambd: _float = 0.5, out: Tensor | None = None) -> Tensor:
+    """`input` outside [-lambd, lambd], else 0."""
+
 def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
 
@@ -869,9 +872,6 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
 def ger(input: Tensor, vec2: Tensor) -> Tensor:
     """The products of all pairs of elements of two vectors: (n, m)."""
 
-def flatten(input: Tensor, start_dim: _int = 0, end_dim: _int = -1) -> Tensor:
-    """Dimensions `start_dim` to `end_dim` joined into one."""
-
 def split(input: Tensor, split_size_or_sections: _int | Sequence[_int], dim: _int = 0) -> tuple[Tensor, ...]:
     """Views of consecutive pieces along `dim`: of one size (the last may be smaller), or of the given sizes."""
 
@@ -945,6 +945,12 @@ def atleast_2d(*tensors: Tensor | Sequence[Tensor]) -> Any:
 
 def atleast_3d(*tensors: Tensor | Sequence[Tensor]) -> Any:
     """The tensors, matrices (n, m) as (n, m, 1); a tuple unless it is one tensor."""
+
+def flatten(input: Tensor, start_dim: _int = 0, end_dim: _int = -1) -> Tensor:
+    """Dimensions `start_dim` to `end_dim` joined into one."""
+
+def unflatten(input: Tensor, dim: _int, sizes: Sequence[_int]) -> Tensor:
+    """Dimension `dim` as several of these `sizes`, of which one may be -1."""
 
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors, vectors as matrices of one row, joined along the first dimension."""

@@ -141,6 +141,8 @@ class TensorMethods(Variable):
         """Bitwise complement of integers, logical not of bools."""
     def relu(self) -> Tensor:
         """`max(input, 0)`; NaN stays NaN, the derivative at 0 is 0."""
+    def hardshrink(self, *, lambd: _float = 0.5) -> Tensor:
+        """`input` outside [-lambd, lambd], else 0."""
     def matmul(self, other: Tensor) -> Tensor:
         """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
     def mm(self, mat2: Tensor) -> Tensor:
@@ -487,8 +489,6 @@ class TensorMethods(Variable):
         """The products of all pairs of elements of two vectors: (n, m)."""
     def ger(self, vec2: Tensor) -> Tensor:
         """The products of all pairs of elements of two vectors: (n, m)."""
-    def flatten(self, start_dim: _int = 0, end_dim: _int = -1) -> Tensor:
-        """Dimensions `start_dim` to `end_dim` joined into one."""
     def split(self, split_size: _int | Sequence[_int], dim: _int = 0) -> tuple[Tensor, ...]:
         """Views of consecutive pieces along `dim`: of one size (the last may be smaller), or of the given sizes."""
     def chunk(self, chunks: _int, dim: _int = 0) -> tuple[Tensor, ...]:
@@ -581,6 +581,10 @@ class TensorMethods(Variable):
         """`input` with `values`, which broadcast, written (or, with `accumulate`, added) to `input[indices]`."""
     def index_put_(self, indices: Sequence[Tensor], values: Tensor, accumulate: _bool = False) -> Self:
         """`index_put` in place: the tensor is changed and returned."""
+    def flatten(self, start_dim: _int = 0, end_dim: _int = -1) -> Tensor:
+        """Dimensions `start_dim` to `end_dim` joined into one."""
+    def unflatten(self, dim: _int, sizes: Sequence[_int]) -> Tensor:
+        """Dimension `dim` as several of these `sizes`, of which one may be -1."""
     def unbind(self, dim: _int = 0) -> tuple[Tensor, ...]:
         """The slices of `input` along `dim`, without that dimension: views."""
     def diag(self, diagonal: _int = 0) -> Tensor:

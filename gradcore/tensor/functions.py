@@ -452,23 +452,6 @@ alias("ger", "outer")
 
 # ---------------------------------------------------------------- shapes
 @function
-def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Dimensions `start_dim` to `end_dim` joined into one."""
-    if input.ndim == 0:
-        return input.reshape(1)
-    a, b = wrap_dim(start_dim, input.ndim), wrap_dim(end_dim, input.ndim)
-    if a > b:
-        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
-    if a == b:
-        return input
-    sizes = input.shape
-    joined = 1
-    for n in sizes[a : b + 1]:
-        joined *= n
-    return input.reshape(*sizes[:a], joined, *sizes[b + 1 :])
-
-
-@function
 def split(input: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Views of consecutive pieces along `dim`: of one size (the last may be smaller), or of the given sizes."""
     if input.ndim == 0:

@@ -49,6 +49,48 @@ def atleast_3d(*tensors: Tensor | Sequence[Tensor]) -> Any:
     return _each(tensors, _three)
 
 
+# ---------------------------------------------------------------- dimensions joined and taken apart
+@function
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Dimensions `start_dim` to `end_dim` joined into one."""
+    if input.ndim == 0:
+        return input.reshape(1)
+    a, b = wrap_dim(start_dim, input.ndim), wrap_dim(end_dim, input.ndim)
+    if a > b:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    if a == b:
+        return input
+    sizes = input.shape
+    joined = 1
+    for n in sizes[a : b + 1]:
+        joined *= n
+    return input.reshape(*sizes[:a], joined, *sizes[b + 1 :])
+
+
+@function
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """Dimension `dim` as several of these `sizes`, of which one may be -1.
+
+    Raises:
+        RuntimeError: the sizes do not multiply up to that of the dimension.
+    """
+    axis, size = wrap_dim(dim, input.ndim), tuple(sizes)
+    if not size:
+        raise RuntimeError("unflatten: sizes must be non-empty")
+    whole = input.shape[axis]
+    try:
+        size = shape.infer_shape("unflatten", size, whole)
+    except RuntimeError as error:
+        if "invalid for input" not in str(error):
+            raise
+        raise RuntimeError(
+            f"unflatten: Provided sizes {list(size)} don't multiply up to the size of dim {axis} ({whole}) in the "
+            "input "
+            "tensor"
+        ) from None
+    return input.reshape(*input.shape[:axis], *size, *input.shape[axis + 1 :])
+
+
 # ---------------------------------------------------------------- joining
 def _list(op: str, tensors: Any) -> list[Any]:
     if not isinstance(tensors, (tuple, list)):

@@ -190,7 +190,8 @@ class EmbeddingBag(Module):
         """Bags of the rows given, a matrix; with `freeze` it does not require grad."""
         if embeddings.ndim != 2:
             raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
+        rows, columns = embeddings.shape
         options = (max_norm, norm_type, scale_grad_by_freq, mode, sparse, embeddings, include_last_offset, padding_idx)
-        bag = cls(*embeddings.shape, *options)
+        bag = cls(rows, columns, *options)
         bag.weight.requires_grad_(not freeze)
         return bag

@@ -310,7 +310,7 @@ class Transformer(Module):
 
     @staticmethod
     def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Any:
-        """What to add to scores (sz, sz) so that position i sees those up to i: 0, and minus infinity above the diagonal.
+        """What to add to scores (sz, sz) so that position i sees those up to i: 0, and -infinity above the diagonal.
 
         >>> import gradcore
         >>> gradcore.nn.Transformer.generate_square_subsequent_mask(2)
