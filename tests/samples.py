@@ -148,6 +148,10 @@ def _others() -> list[Sample]:
               ("elu", {"alpha": 0.6}, (3, 4)), ("selu", {}, (3, 4)), ("celu", {"alpha": 2.0}, (3, 4)), ("mish", {}, (3, 4)),
               ("hardswish", {}, (3, 4)), ("logsigmoid", {}, (3, 4)), ("softsign", {}, (3, 4)),
               ("glu", {}, (3, 4)), ("glu", {"dim": 0}, (4, 3)), ("glu", {"dim": 1}, (2, 6, 3)), ("glu", {}, (0, 4)),)],
+        *[_S(name, lambda m, x, name=name, k=k: getattr(m.nn.functional, name)(x * 2, **k), (3, 4))
+          for name, k in (("softshrink", {}), ("softshrink", {"lambd": 1.3}), ("hardshrink", {"lambd": 1.3}), ("tanhshrink", {}),
+                          ("threshold", {"threshold": 0.4, "value": -1.5}), ("rrelu", {}))],
+        _S("threshold_", lambda m, x: m.nn.functional.threshold(x * 2, 0.4, 7.0, inplace=True) * x, (3,)),
         _S("softmin", lambda m, x: m.nn.functional.softmin(x, 1), (3, 4)),
         # (PyTorch's 1/6 is one of float32 in float64 too.)
         _S("hardsigmoid", lambda m, x: m.nn.functional.hardsigmoid(x * 3), (3, 4), dtypes=("float32",)),
@@ -459,6 +463,12 @@ def _others() -> list[Sample]:
             {"size": (2, 3), "mode": "area"}, {"scale_factor": (1.7, 0.6), "mode": "bicubic", "align_corners": True})],
         _S("pixel_shuffle", lambda m, x: m.nn.functional.pixel_shuffle(x, 2) ** 2, (2, 4, 2, 3)),
         _S("pixel_unshuffle", lambda m, x: m.nn.functional.pixel_unshuffle(x, 2) ** 2, (1, 4, 6)),
+        *[_S("unfold", lambda m, x, k=k: m.nn.functional.unfold(x, **k) ** 2, (2, 3, 4, 5))
+          for k in ({"kernel_size": 2}, {"kernel_size": (2, 3), "stride": 2, "padding": (1, 0), "dilation": (2, 1)})],
+        _S("fold", lambda m, x: m.nn.functional.fold(x, (3, 4), 2, padding=1, stride=(1, 2)) ** 2, (2, 8, 12)),
+        _S("unflatten", lambda m, x: x.unflatten(-1, (2, -1)) ** 2, (2, 6)),
+        _S("embedding_bag", lambda m, w, s: m.nn.functional.embedding_bag(
+            index(m, [1, 0, 1]), w, index(m, [0, 1]), mode="sum", per_sample_weights=s), (4, 3), (3,)),
         # recurrent layers
         _S("lstm", _Recurrent("LSTM"), (3, 2, 2), (12, 2), (12, 3), (12,), (12,), **_SMALL),
         _S("lstm", _Recurrent("LSTM", proj_size=2, bias=False),

@@ -6,8 +6,10 @@ import math
 import warnings
 from typing import Any
 
+import numpy as np
+
 from ..autograd.grad_mode import no_grad
-from ..tensor.creation import eye
+from ..tensor.creation import eye, from_numpy
 from ..tensor.tensor import Tensor
 
 _LINEAR = ("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
@@ -139,3 +141,52 @@ def kaiming_normal_(
     if _is_empty(tensor):
         return tensor
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
+
+
+@no_grad()
+def orthogonal_(tensor: Any, gain: float = 1, generator: Any = None) -> Any:
+    """A matrix with orthonormal rows or columns, the fewer of both, times `gain` (Saxe et al., ICLR 2014).
+
+    A tensor of more dimensions counts as a matrix with its first dimension for rows. (F. Mezzadri, "How to generate
+    random matrices from the classical compact groups", 2007.)
+    """
+    if tensor.ndim < 2:
+        raise ValueError("Only tensors with 2 or more dimensions are supported")
+    if not tensor.numel():
+        return tensor
+    rows = tensor.shape[0]
+    drawn = tensor.new_empty((rows, tensor.numel() // rows)).normal_(generator=generator)
+    matrix = drawn.double().cpu().numpy()
+    tall = matrix.T if rows < matrix.shape[1] else matrix
+    q, r = np.linalg.qr(tall)
+    q *= np.sign(np.diag(r))
+    found = q.T if tall is not matrix else q
+    return tensor.copy_(from_numpy(np.ascontiguousarray(found * gain)).reshape(tensor.shape))
+
+
+@no_grad()
+def sparse_(tensor: Any, sparsity: float, std: float = 0.01, generator: Any = None) -> Any:
+    """Normal numbers in a matrix, a fraction `sparsity` of each column replaced by 0 (Martens, ICML 2010)."""
+    if tensor.ndim != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    zeros = math.ceil(sparsity * tensor.shape[0])
+    tensor.normal_(0, std, generator=generator)
+    order = tensor.new_empty(tuple(tensor.shape)).uniform_(generator=generator).argsort(0)
+    return tensor.scatter_(0, order[:zeros], 0.0)
+
+
+@no_grad()
+def dirac_(tensor: Any, groups: int = 1) -> Any:
+    """The weight of a convolution, in one to three dimensions, that leaves as many channels of each of the `groups` as
+    possible as they are."""
+    if tensor.ndim not in (3, 4, 5):
+        raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
+    if tensor.shape[0] % groups:
+        raise ValueError("dim 0 must be divisible by groups")
+    channels = tensor.shape[0] // groups
+    middle = tuple(n // 2 for n in tensor.shape[2:])
+    tensor.zero_()
+    for group in range(groups):
+        for d in range(min(channels, tensor.shape[1])):
+            tensor[(group * channels + d, d, *middle)] = 1
+    return tensor

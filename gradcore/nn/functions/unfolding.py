@@ -51,7 +51,7 @@ def unfold(input: Tensor, kernel_size: Pair, dilation: Pair = 1, padding: Pair =
             "blocks "
             f"as {size}, but its components must be at least one."
         )
-    out = apply(ops.im2col, (x,), {"sliding": sliding, "size": size})
+    out = apply(ops.im2col, (x,), {"sliding": sliding, "places": size})
     return out if input.ndim == 4 else out.squeeze(0)
 
 
@@ -83,7 +83,7 @@ def fold(
             f"input.size(2)={x.shape[2]}."
         )
     shape = (x.shape[1] // prod(sliding.kernel), *spatial)
-    out = apply(ops.col2im, (x,), {"sliding": sliding, "shape": shape, "size": size})
+    out = apply(ops.col2im, (x,), {"sliding": sliding, "shape": shape, "places": size})
     return out if input.ndim == 3 else out.squeeze(0)
 
 

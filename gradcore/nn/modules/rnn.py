@@ -103,8 +103,8 @@ class RNNBase(Module):
                 hx = tuple(s.index_select(1, input.sorted_indices) for s in hx)
         else:
             if input.ndim not in (2, 3):
-                name = type(self).__name__
-                raise ValueError(f"{name}: Expected input to be 2D or 3D, got {input.ndim}D instead")
+                given = f"{input.ndim}D{' tensor' if self.mode.startswith('RNN') else ''}"
+                raise ValueError(f"{type(self).__name__}: Expected input to be 2D or 3D, got {given} instead")
             batched = input.ndim == 3
             if hx is not None:
                 self._check_rank(hx, batched)
