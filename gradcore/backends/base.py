@@ -18,7 +18,7 @@ from ..devices import device as Device
 from ..expr import Program, trace
 from . import convolution, recurrence
 from .cpp.types import wide
-from .recurrence import Cell, Layer, Slopes, Weights
+from .recurrence import Cell, Layer, Slopes, Step, Weights
 from .sliding import Sliding, Windows
 
 Array = Any
@@ -399,12 +399,8 @@ class Backend(Memory):
 
     # -- recurrence: x is (steps, rows, features), h (rows, n) and c (rows, size), all arrays C-contiguous
     @abstractmethod
-    def cell(self, program: Program, inputs: Sequence[Array], outs: Sequence[Array], size: int) -> None:
-        """Evaluate `program` for every element of (rows, size).
-
-        Each array of (rows, k * size) holds `k` of the program's inputs, or outputs, side by side. What is written may
-        also be read.
-        """
+    def cell(self, step: Step, inputs: Sequence[Array], outs: Sequence[Array], size: int) -> None:
+        """Evaluate a step for every element of (rows, size). What is written may also be read."""
 
     def recurrent_layer(
         self, cell: Cell, x: Array, h: Array, c: Array | None, weights: Weights, reverse: bool

@@ -20,7 +20,19 @@ Array = Any
 _ADD = trace(lambda x, y: x + y)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A program over arrays (rows, count * size) that hold several of its inputs, or of its outputs, side by side.
+
+    `reads` and `writes` are the counts, in the order of the program's inputs and outputs.
+    """
+
+    program: Program
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Cell:
     """One step of a recurrent layer, for each hidden unit.
 
@@ -32,8 +44,8 @@ class Cell:
     the input, where they are `apart`) and what to hand down.
     """
 
-    forward: Program
-    backward: Program
+    forward: Step
+    backward: Step
     gates: int
     kept: int
     with_cell: bool

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from ..backends import Array, backend_of
-from ..backends.recurrence import Cell, Layer, Weights
+from ..backends.recurrence import Cell, Layer, Step, Weights
 from ..expr import Program
 from ..expr.calculus import gradients
 from ..expr.graph import make_const, make_input
@@ -78,10 +78,17 @@ def cell_of(name: str) -> Cell:
     found = gradients(outputs, seeds, [*x, *h, state], leaves)
     dx, dh, handed = found[:gates], found[gates:-1], found[-1]
     apart = any(a is not b for a, b in zip(dx, dh))
+    kept = len(outputs) - first_kept
     names = [leaf.name for leaf in (grad, recurrent, carried, state, after, *leaves[first_kept:])]
     results = [make_const(0) if d is None else d for d in (*dx, *(dh if apart else ()), handed)]
-    forward = Program([leaf.name for leaf in (*x, *h, state)], outputs)
-    return Cell(forward, Program(names, results), gates, len(outputs) - first_kept, with_cell, apart)
+    return Cell(
+        Step(Program([leaf.name for leaf in (*x, *h, state)], outputs), (gates, gates, 1), (1,) * first_kept + (kept,)),
+        Step(Program(names, results), (1, 1, 1, 1, 1, kept), (gates,) * (2 if apart else 1) + (1,)),
+        gates,
+        kept,
+        with_cell,
+        apart,
+    )
 
 
 def _whole(x: Array | None) -> Any:

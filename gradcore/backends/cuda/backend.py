@@ -12,6 +12,7 @@ from ...devices import device as Device
 from ...expr import Program
 from .. import convolution
 from ..base import IDENTITY, Array, Backend, Number, Reduction
+from ..recurrence import Step
 from ..sliding import Sliding, Windows
 from . import driver
 from .attention import Attention
@@ -226,8 +227,8 @@ class CudaBackend(Backend):
         return x if bias is None else convolution.plus_bias(self, x, bias)
 
     # -- recurrence
-    def cell(self, program: Program, inputs: Sequence[Array], outs: Sequence[Array], size: int) -> None:
-        self._cells(program, inputs, outs, size)
+    def cell(self, step: Step, inputs: Sequence[Array], outs: Sequence[Array], size: int) -> None:
+        self._cells(step, inputs, outs, size)
 
     # -- pooling
     def mean_pool(self, x: Array, windows: tuple[Windows, ...]) -> Array:

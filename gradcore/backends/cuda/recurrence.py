@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ...expr import Program
 from ..base import Array
 from ..cpp import cells
 from ..cpp.types import computed, half_header, stored
+from ..recurrence import Step
 from .compiler import Compiler
 
 _BLOCK = 128
@@ -23,21 +23,20 @@ class Cells:
         self._compiler = compiler
         self._kernels: dict[Any, Any] = {}
 
-    def __call__(self, program: Program, inputs: Sequence[Array], outs: Sequence[Array], size: int) -> None:
+    def __call__(self, step: Step, inputs: Sequence[Array], outs: Sequence[Array], size: int) -> None:
         """See `Backend.cell`."""
         arrays = (*inputs, *outs)
         rows, dtype = arrays[0].shape[0], arrays[0].dtype
         if not rows:
             return
-        key = (program, cells.counts(inputs, size), cells.counts(outs, size), dtype)
-        kernel = self._kernels.get(key)
+        kernel = self._kernels.get((step, dtype))
         if kernel is None:
-            (kernel,) = self._compiler.kernels(source(*key), ("cell",), f"a recurrent cell of {dtype.name}")
-            self._kernels[key] = kernel
+            (kernel,) = self._compiler.kernels(source(step, dtype), ("cell",), f"a recurrent cell of {dtype.name}")
+            self._kernels[step, dtype] = kernel
         kernel((rows, -(-size // _BLOCK)), (_BLOCK,), (*arrays, np.int64(size)))
 
 
-def source(program: Program, reads: cells.Counts, writes: cells.Counts, dtype: np.dtype) -> str:
+def source(step: Step, dtype: np.dtype) -> str:
     """The CUDA C++ of a cell.
 
     Layout: arrays (rows, count * size) are contiguous, `count` values of each unit side by side; neighbouring threads
@@ -47,8 +46,8 @@ def source(program: Program, reads: cells.Counts, writes: cells.Counts, dtype: n
     return (
         f"{half_header([dtype])}typedef {stored(dtype)} T;\ntypedef {computed(dtype)} A;\n"
         '#include "types.cuh"\n#include "math.cuh"\n'
-        f'extern "C" __global__ void __launch_bounds__({_BLOCK}, 1) cell({cells.parameters(reads, writes)}, '
+        f'extern "C" __global__ void __launch_bounds__({_BLOCK}, 1) cell({cells.parameters(step)}, '
         "const long long size) {\n"
         "  const long long row = blockIdx.x, j = blockIdx.y * (long long)blockDim.x + threadIdx.x;\n"
-        "  if (j < size) {\n" + cells.statements(program, reads, writes, computed(dtype), 2) + "  }\n}\n"
+        "  if (j < size) {\n" + cells.statements(step, computed(dtype), 2) + "  }\n}\n"
     )
