@@ -495,3 +495,15 @@ def test_small_operands_with_a_large_result_take_the_way_of_large_ones(
     if mark:
         double.sum().backward()
         assert column.grad is not None and column.grad.tolist() == [[512.0]] * 256
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 3), (5, 2, 3), (5, 0)])
+def test_rows_are_added_as_often_as_they_are_named(shape):
+    rng = np.random.default_rng(0)
+    for count in (0, 1, 40):
+        index = rng.integers(-5, 5, count)
+        target, values = rng.standard_normal(shape), rng.standard_normal((count, *shape[1:]))
+        expected = target.copy()
+        np.add.at(expected, (index,), values)
+        CpuBackend().index_add(target, (index,), values)
+        np.testing.assert_allclose(target, expected, rtol=1e-13, atol=1e-14)
