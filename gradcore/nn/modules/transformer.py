@@ -33,31 +33,33 @@ def _activation(given: Activation) -> Any:
 class _Layer(Module):
     """Attention, one or two, and a feedforward network, each within a residual connection with a norm."""
 
+    # The names of the attentions.
+    attentions: tuple[str, ...]
+
     def __init__(
         self,
-        names: tuple[str, ...],
         d_model: int,
         nhead: int,
-        dim_feedforward: int,
-        dropout: float,
-        activation: Activation,
-        layer_norm_eps: float,
-        batch_first: bool,
-        norm_first: bool,
-        bias: bool,
-        device: Any,
-        dtype: Any,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = F.relu,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
     ):
         super().__init__()
         place = {"device": device, "dtype": dtype}
-        for name in names:
+        for name in self.attentions:
             attention = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, **place)
             setattr(self, name, attention)
         self.linear1 = Linear(d_model, dim_feedforward, bias, **place)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(dim_feedforward, d_model, bias, **place)
         self.norm_first = norm_first
-        count = len(names) + 1
+        count = len(self.attentions) + 1
         for k in range(1, count + 1):
             setattr(self, f"norm{k}", LayerNorm(d_model, layer_norm_eps, bias=bias, **place))
         for k in range(1, count + 1):
@@ -100,22 +102,7 @@ class TransformerEncoderLayer(_Layer):
     gradcore.Size([5, 3, 8])
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = F.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ):
-        options = (dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias, device, dtype)
-        super().__init__(("self_attn",), d_model, nhead, *options)
+    attentions = ("self_attn",)
 
     def forward(
         self,
@@ -136,22 +123,7 @@ class TransformerDecoderLayer(_Layer):
     The arguments are those of `TransformerEncoderLayer`.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = F.relu,
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-    ):
-        options = (dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias, device, dtype)
-        super().__init__(("self_attn", "multihead_attn"), d_model, nhead, *options)
+    attentions = ("self_attn", "multihead_attn")
 
     def forward(
         self,
