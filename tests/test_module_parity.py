@@ -97,6 +97,14 @@ TABLE: dict[str, list[Row]] = {
     **_by_rank("MaxPool", lambda c: c(3, 2, 1)),
     **_by_rank("AvgPool", lambda c: c(3, 2, 1, count_include_pad=False)),
     **_by_rank("LPPool", lambda c: c(2, 3, stride=2, ceil_mode=True)),
+    **{
+        f"MaxUnpool{n}d": [(lambda nn, n=n: getattr(nn, f"MaxUnpool{n}d")(2, 3), [(*s,), np.array(places).reshape(s)])]
+        for n, s, places in (
+            (1, (1, 2, 2), [[0, 4], [1, 3]]),
+            (2, (1, 2, 1, 2), [[6, 4], [0, 8]]),
+            (3, (1, 1, 1, 1, 2), [[17, 2]]),
+        )
+    },
     **_by_rank("AdaptiveAvgPool", lambda c: c(3)),
     **_by_rank("AdaptiveMaxPool", lambda c: c(3)),
     # dropout, where nothing is random

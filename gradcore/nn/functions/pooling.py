@@ -14,7 +14,7 @@ from ...ops import pooling as ops
 from ...tensor.tensor import Tensor
 from .families import documented
 
-_KINDS = ("avg_pool", "max_pool", "adaptive_avg_pool", "adaptive_max_pool", "lp_pool")
+_KINDS = ("avg_pool", "max_pool", "adaptive_avg_pool", "adaptive_max_pool", "lp_pool", "max_unpool")
 __all__ = [f"{kind}{n}d" for kind in _KINDS for n in (1, 2, 3)]  # noqa: PLE0605
 __all__ += [f"{kind}{n}d_with_indices" for kind in ("max_pool", "adaptive_max_pool") for n in (1, 2, 3)]
 
@@ -489,3 +489,93 @@ _BY_DIMENSIONS: dict[int, tuple[Any, Any]] = {
     2: (avg_pool2d, max_pool2d),
     3: (avg_pool3d, max_pool3d),
 }
+
+
+# ---------------------------------------------------------------- the way back
+_UNPOOL = """What `max_pool{ndim}d` took the largest elements of, with 0 for all that it left out.
+
+    Args:
+        input: (N, C, {space}) or (C, {space}), and indices, of the same shape, as `max_pool{ndim}d` gave them.
+        kernel_size, stride, padding: those of `max_pool{ndim}d`.
+        output_size: the spatial sizes of the result, where several fit.
+
+    Raises:
+        ValueError, RuntimeError: shapes, sizes or indices do not fit.
+    """
+
+
+def _max_unpool(
+    ndim: int, input: Any, indices: Any, kernel_size: Sizes, stride: Sizes | None, padding: Sizes, output_size: Any
+) -> Any:
+    op = f"max_unpooling{ndim}d"
+    if input.ndim not in (ndim + 1, ndim + 2):
+        raise RuntimeError(
+            f"Input to {op} should be a {ndim + 1}d or {ndim + 2}d Tensor, but got a tensor with {input.ndim} "
+            "dimensions."
+        )
+    if indices.dtype is not dtypes.int64:
+        given = dtypes.type_name(indices._array.dtype)
+        raise RuntimeError(f"elements in indices should be type int64 but got: {given}")
+    if indices.shape != input.shape:
+        raise RuntimeError(
+            f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got indices "
+            f"tensor with shape: {list(indices.shape)}"
+        )
+    kernel = _expanded(op, "kernel_size", kernel_size, ndim)
+    steps = kernel if stride is None else _expanded(op, "stride", stride, ndim)
+    sides = _expanded(op, "padding", padding, ndim)
+    lead, spatial = input.shape[:-ndim], input.shape[-ndim:]
+    size = [(n - 1) * s - 2 * p + k for n, s, p, k in zip(spatial, steps, sides, kernel)]
+    if output_size is not None:
+        wanted = tuple(output_size)
+        if len(wanted) == ndim + 2:
+            wanted = wanted[2:]
+        if len(wanted) != ndim:
+            raise ValueError(
+                f"output_size should be a sequence containing {ndim} or {ndim + 2} elements, but it has a length of "
+                f"'{len(wanted)}'"
+            )
+        for d, (n, usual, s) in enumerate(zip(wanted, size, steps)):
+            if not usual - s < n < usual + s:
+                raise ValueError(
+                    f'invalid output_size "{wanted}" (dim {d} must be between {usual - s} and {usual + s})'
+                )
+        size = list(wanted)
+    places, values = (t.reshape(*lead, prod(spatial)) for t in (indices, input))
+    return values.new_zeros((*lead, prod(size))).scatter(-1, places, values).reshape(*lead, *size)
+
+
+@documented(_UNPOOL, 1)
+def max_unpool1d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:
+    return _max_unpool(1, input, indices, kernel_size, stride, padding, output_size)
+
+
+@documented(_UNPOOL, 2)
+def max_unpool2d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:
+    return _max_unpool(2, input, indices, kernel_size, stride, padding, output_size)
+
+
+@documented(_UNPOOL, 3)
+def max_unpool3d(
+    input: Tensor,
+    indices: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    output_size: Sequence[int] | None = None,
+) -> Tensor:
+    return _max_unpool(3, input, indices, kernel_size, stride, padding, output_size)

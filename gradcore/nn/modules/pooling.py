@@ -207,3 +207,39 @@ class LPPool3d(_LPPool):
     """`functional.lp_pool3d`."""
 
     ndim = 3
+
+
+class _MaxUnpool(Module):
+    ndim: int
+
+    def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0):
+        super().__init__()
+        given = (kernel_size, kernel_size if stride is None else stride, padding)
+        self.kernel_size, self.stride, self.padding = (
+            (n,) * self.ndim if isinstance(n, int) else tuple(n) for n in given
+        )
+
+    def forward(self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        unpool = getattr(F, f"max_unpool{self.ndim}d")
+        return unpool(input, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """`functional.max_unpool1d`."""
+
+    ndim = 1
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """`functional.max_unpool2d`."""
+
+    ndim = 2
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """`functional.max_unpool3d`."""
+
+    ndim = 3
