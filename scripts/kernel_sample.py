@@ -26,6 +26,7 @@ from gradcore.backends import Reduction, Sliding, Windows, backend_for, cudnn
 from gradcore.backends.cuda import CudaBackend, preferred_blas_library
 from gradcore.devices import device
 from gradcore.expr import PRIMITIVES, trace
+from gradcore.ops.recurrent import cell_of
 
 Results = Iterator[tuple[str, Any]]
 FLOATS = ("float32", "float16", "bfloat16", "float64")
@@ -285,6 +286,17 @@ def _attention(cuda: CudaBackend, make: Inputs) -> Results:
                 yield f"{name}, {dtype}, {part}", array
 
 
+def _cells(cuda: CudaBackend, make: Inputs) -> Results:
+    """A step of every recurrent cell, forward and backward, over more than a block of units."""
+    for dtype, name in product(FLOATS, ("lstm", "gru", "rnn_tanh", "rnn_relu")):
+        cell, size = cell_of(name), 131
+        for direction, step in (("forward", cell.forward), ("backward", cell.backward)):
+            inputs = [make((3, n * size), dtype, -0.9, 0.9) for n in step.reads]
+            outs = [make((3, n * size), dtype) for n in step.writes]
+            cuda.cell(step, inputs, outs, size)
+            yield from ((f"{name} {direction}, {dtype}, {i}", out) for i, out in enumerate(outs))
+
+
 _TENSORS = ((3,), (9000,), (5, 7), ())
 
 
@@ -357,6 +369,7 @@ FAMILIES: dict[str, Callable[[CudaBackend, Inputs], Results]] = {
     "convolution": _convolution,
     "pooling": _pooling,
     "attention": _attention,
+    "recurrent cells": _cells,
     "optimizers": _optimizers,
     "random": _random,
     "indexing": _indexing,
