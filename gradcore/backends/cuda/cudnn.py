@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import cudnn as settings
-from ..base import Array, Sliding
+from ..base import Array
 from ..cpp.types import FLOAT32, HALVES
+from ..sliding import Sliding
 from . import libraries
 
 _TYPES = {"float16": "HALF", "bfloat16": "BFLOAT16", "float32": "FLOAT", "float64": "DOUBLE"}
