@@ -93,6 +93,16 @@ def arange(
 def as_tensor(data: Any, dtype: dtype | None = None, device: device | str | _int | None = None) -> Tensor:
     """`data` as a tensor, sharing memory where it can: tensors and arrays of the right dtype and device."""
 
+def asarray(
+    obj: Any,
+    *,
+    dtype: dtype | None = None,
+    device: device | str | _int | None = None,
+    copy: _bool | None = None,
+    requires_grad: _bool | None = None,
+) -> Tensor:
+    """`obj` as a tensor: `as_tensor` with a say in copying."""
+
 def empty(
     *sizes: _int | Sequence[_int],
     size: Sequence[_int] | None = None,
@@ -196,6 +206,9 @@ def zeros_like(
     requires_grad: _bool = False,
 ) -> Tensor:
     """A tensor like `input` in shape, dtype and place, filled with 0."""
+
+def from_dlpack(ext_tensor: Any, *, device: device | str | _int | None = None, copy: _bool | None = None) -> Tensor:
+    """A tensor in the memory of another library's array, or of a DLPack capsule."""
 
 def get_rng_state() -> Tensor:
     """The state of the default generator."""

@@ -77,6 +77,14 @@ class Memory(ABC):
         """The array as NumPy: a copy from another device, the array itself on the CPU. Waits for pending work."""
 
     @abstractmethod
+    def to_dlpack(self, array: Array, stream: int | None, max_version: tuple[int, int] | None) -> Any:
+        """A DLPack capsule that lends the array's memory, for use on `stream`."""
+
+    @abstractmethod
+    def from_dlpack(self, given: Any) -> Array:
+        """An array in the memory of this device that a capsule, or an array of another library, lends."""
+
+    @abstractmethod
     def synchronize(self) -> None:
         """Wait until all work given to the device is done, and raise what it reported."""
 

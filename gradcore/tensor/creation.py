@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "arange",
     "as_tensor",
+    "asarray",
     "empty",
     "empty_like",
     "eye",
@@ -51,6 +52,12 @@ def finish(array: Any, requires_grad: bool) -> Tensor:
         out._requires_grad = True
     tell(None, (), {}, (out,))
     return out
+
+
+def around(array: Any) -> Tensor:
+    """A tensor around an array that was made elsewhere, which may be of any dtype."""
+    dtypes.from_numpy(array.dtype)
+    return finish(array, False)
 
 
 def _backend(device: DeviceLike | None) -> Any:
@@ -100,6 +107,8 @@ def _number_type(data: Any) -> dtypes.dtype | None:
 
 
 _SEQUENCES = (list, tuple, range)
+# What `tensor` copies at once, without a look for what other libraries offer.
+_PLAIN = frozenset({np.ndarray, *_SEQUENCES, bool, int, float})
 
 
 def _to_host(data: Any) -> Any:
@@ -156,8 +165,8 @@ def tensor(
         )
         out = data.detach().to(device=device, dtype=dtype, copy=True)  # type: ignore[attr-defined]
         return out.requires_grad_(requires_grad)
-    if is_array(data) and not isinstance(data, np.ndarray):
-        return finish(backend_of(data).copy(data), False).to(device=device, dtype=dtype).requires_grad_(requires_grad)
+    if data.__class__ not in _PLAIN and (shared := _shared(data)) is not None:
+        return shared.to(device=device, dtype=dtype, copy=True).requires_grad_(requires_grad)
     d = dtypes.given("tensor", dtype) or _number_type(data) or dtypes.get_default_dtype()
     try:
         host = np.array(_to_host(data), dtype=d.numpy)
@@ -170,13 +179,63 @@ def tensor(
     return finish(host if device is None else _backend(device).from_host(host), requires_grad)
 
 
-def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: DeviceLike | None = None) -> Tensor:
-    """`data` as a tensor, sharing memory where it can: tensors and arrays of the right dtype and device."""
+def _shared(data: Any) -> Any:
+    """A tensor in the memory of `data`, a tensor or an array of any library; None if it is neither."""
     if isinstance(data, Variable):
-        return data.to(device=device, dtype=dtype)  # type: ignore[attr-defined]
+        return data
     if isinstance(data, np.ndarray):
-        return from_numpy(data).to(device=device, dtype=dtype)
-    return tensor(data, dtype=dtype, device=device)
+        return from_numpy(data)
+    if is_array(data):
+        return around(data)
+    if hasattr(data, "__dlpack__"):
+        from .exchange import from_dlpack
+
+        return from_dlpack(data)
+    if hasattr(data, "__cuda_array_interface__"):
+        return around(_backend("cuda").xp.asarray(data))
+    return None
+
+
+def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: DeviceLike | None = None) -> Tensor:
+    """`data` as a tensor, sharing memory where it can: tensors and arrays of the right dtype and device.
+
+    Arrays are NumPy's, CuPy's, and what has `__dlpack__` or `__cuda_array_interface__`.
+    """
+    shared = _shared(data)
+    return tensor(data, dtype=dtype, device=device) if shared is None else shared.to(device=device, dtype=dtype)
+
+
+def asarray(
+    obj: Any,
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: DeviceLike | None = None,
+    copy: bool | None = None,
+    requires_grad: bool | None = None,
+) -> Tensor:
+    """`obj` as a tensor: `as_tensor` with a say in copying.
+
+    Args:
+        obj: a tensor, an array of any library (see `as_tensor`), a number, nested sequences.
+        dtype: of the result; by default that of `obj`.
+        device: of the result; by default that of `obj`.
+        copy: True for a copy, False for an error where memory cannot be shared, None to copy where it must be.
+        requires_grad: whether the result does; by default as `obj`.
+
+    Raises:
+        ValueError: `copy` is False, and `obj` is no array, or has another dtype or device.
+    """
+    shared = _shared(obj)
+    if shared is None and copy is False:
+        raise ValueError("can't alias arbitrary sequence into a tensor.")
+    found = tensor(obj) if shared is None else shared
+    out = found.to(device=device, dtype=dtype, copy=bool(copy))
+    if copy is False and out is not found:
+        changed = "dtype" if out.dtype is not found.dtype else "device"
+        raise ValueError(
+            f"can't alias tensor with {changed} {getattr(found, changed)} into {changed} {getattr(out, changed)}."
+        )
+    return out if requires_grad is None else out.requires_grad_(requires_grad)
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:

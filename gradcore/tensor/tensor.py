@@ -28,18 +28,15 @@ from ..devices import device as Device
 from ..formats import memory_format, preserve_format
 from ..ops.convert import to_copy
 from ..ops.dims import wrap_dim
+from .exchange import Exchange
 from .printing import repr_of
 from .size import Size
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from ._methods import TensorMethods  # what gradcore.tensor.methods adds, written out
-else:
-    TensorMethods = Variable
 
-
-class Tensor(TensorMethods):
+class Tensor(Exchange):
     """A multi-dimensional array on a device, with gradients.
 
     Make one with `gradcore.tensor`, `gradcore.zeros`, ... It behaves as `torch.Tensor`.
@@ -153,14 +150,6 @@ class Tensor(TensorMethods):
     def is_floating_point(self) -> bool:
         """Whether the dtype is a floating point one."""
         return self.dtype.is_floating_point
-
-    def data_ptr(self) -> int:
-        """The address of the first element."""
-        array = self._array
-        tell(None, (self,), {}, ())
-        if isinstance(array, Tracer):
-            array = array.host("data")
-        return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)
 
     # -- autograd
     @property
@@ -400,26 +389,6 @@ class Tensor(TensorMethods):
         """The values as nested lists of Python numbers; a number for a zero-dimensional tensor."""
         host = self._host()
         return (host.astype(np.float32) if host.dtype.kind == "V" else host).tolist()
-
-    def numpy(self, *, force: bool = False) -> np.ndarray:
-        """The values as a NumPy array that shares the tensor's memory; CPU tensors without gradient only, unless
-        `force`."""
-        if force:
-            return self.detach().cpu().numpy()
-        if wants_grad(self):
-            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-        if isinstance(self._array, Tracer):
-            return self._array.host("data")
-        if not isinstance(self._array, np.ndarray):
-            raise TypeError(
-                f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
-                "memory first."
-            )
-        tell(None, (self,), {}, ())
-        return self._array
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.numpy(), dtype, copy=copy)
 
     def __bool__(self) -> bool:
         if self._array.size != 1:

@@ -1,4 +1,5 @@
-"""Helpers around training: `utils.data`, `utils.checkpoint`, `utils.hooks`; `utils.safetensors`, imported when used."""
+"""Helpers around training: `utils.data`, `utils.checkpoint`, `utils.hooks`; `utils.dlpack` shares memory;
+`utils.safetensors`, imported when used."""
 
 from __future__ import annotations
 
@@ -6,9 +7,11 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any
 
-from . import checkpoint, data, hooks
+from . import _einops, checkpoint, data, dlpack, hooks
 
-__all__ = ["checkpoint", "data", "hooks", "safetensors"]
+__all__ = ["checkpoint", "data", "dlpack", "hooks", "safetensors"]
+
+_einops.install()
 
 if _TYPE_CHECKING:
     from . import safetensors

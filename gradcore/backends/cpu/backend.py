@@ -12,6 +12,7 @@ import numpy as np
 from ...devices import device as Device
 from ...expr import Program
 from ...expr.numpy_emit import compile_numpy
+from .. import dlpack
 from ..base import Array, BadIndex, Number, Reduction
 from ..cpp.types import FLOAT32, HALVES, wide
 from . import blocked
@@ -54,6 +55,14 @@ class CpuBackend(Rows, Norms, Ctc, Convolution, Pooling, Attention, Recurrence, 
 
     def to_host(self, array: Array) -> np.ndarray:
         return array
+
+    def to_dlpack(self, array: Array, stream: int | None, max_version: tuple[int, int] | None) -> Any:
+        if stream not in (None, -1):
+            raise AssertionError("stream should be None on cpu.")
+        return dlpack.lend(array, max_version)
+
+    def from_dlpack(self, given: Any) -> Array:
+        return dlpack.borrow(given)
 
     def synchronize(self) -> None:
         pass

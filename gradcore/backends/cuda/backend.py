@@ -69,6 +69,12 @@ class CudaBackend(Backend):
         self.errors.raise_pending()
         return host
 
+    def to_dlpack(self, array: Array, stream: int | None, max_version: tuple[int, int] | None) -> Any:
+        return array.__dlpack__(stream=stream, max_version=max_version)
+
+    def from_dlpack(self, given: Any) -> Array:
+        return self.xp.from_dlpack(given)
+
     def synchronize(self) -> None:
         self.xp.cuda.Device(self.index).synchronize()
         self.errors.raise_pending()

@@ -21,9 +21,10 @@ import numpy as np
 
 from . import cuda
 from .array import accumulated, allocate, call, from_host, matmul, ndarray, unwrap
+from .exchange import from_dlpack, from_interface
 from .module import RawKernel, RawModule
 
-__all__ = ["RawKernel", "RawModule", "asarray", "asnumpy", "cuda", "matmul", "ndarray"]
+__all__ = ["RawKernel", "RawModule", "asarray", "asnumpy", "cuda", "from_dlpack", "matmul", "ndarray"]
 
 _pool = cuda.MemoryPool()
 
@@ -104,6 +105,10 @@ def array(
     """A device array from a device array (copied), a host array or numbers."""
     if isinstance(obj, (list, tuple)):
         obj = _from_list(obj, dtype)
+    elif hasattr(obj, "__cuda_array_interface__") and not isinstance(obj, ndarray):
+        obj = from_interface(obj)
+    elif hasattr(obj, "__cupy_get_ndarray__"):
+        obj = obj.__cupy_get_ndarray__()
     if isinstance(obj, ndarray):
         same = dtype is None or obj.dtype == dtype
         result = obj if same and not copy else from_host(obj._host, order, dtype)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dlpack
 from .memory import DeviceMemory
 
 _HALVES = frozenset({"float16", "bfloat16"})
@@ -201,6 +202,15 @@ def _unary(function: Callable) -> Any:
     return operate
 
 
+class _Lent(np.ndarray):
+    """The memory of a device array, which it keeps alive."""
+
+    lender: Any = None
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.lender = getattr(source, "lender", None)
+
+
 class ndarray:
     """An array in the emulated device's memory.
 
@@ -295,6 +305,25 @@ class ndarray:
             "version": 3,
             "stream": 1,
         }
+
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        if copy:
+            return self.copy().__dlpack__(max_version=max_version)
+        lent = self._host.view(_Lent)
+        lent.lender = self
+        capsule = dlpack.lend(lent, max_version)
+        dlpack.describe(capsule).device_type = dlpack.CUDA
+        return capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return dlpack.CUDA, 0
 
     # ------------------------------------------------------------ to and from the host
     def get(self, stream: Any = None, order: Any = "C", out: np.ndarray | None = None, blocking: bool = True) -> Any:
