@@ -99,25 +99,37 @@ def _status(field: str) -> int:
 
 
 class CudaLab(Lab):
-    """A module that looks like PyTorch, on a GPU; the subclasses say how its library records events and copies."""
+    """A module that looks like PyTorch, on a GPU."""
 
     _flush: Any = None
 
+    def wait(self) -> None:
+        self.module.cuda.synchronize()
+
     def event(self) -> Any:
         """An event recorded now."""
-        raise NotImplementedError
+        event = self.module.cuda.Event(enable_timing=True)
+        event.record()
+        return event
 
     def between(self, start: Any, end: Any) -> float:
         """The seconds between two events."""
-        raise NotImplementedError
+        return start.elapsed_time(end) / 1e3
 
     def bytes(self, count: int) -> Any:
         """A new buffer on the device."""
-        raise NotImplementedError
+        return self.module.empty(count, dtype=self.module.uint8, device=self.device)
 
     def copy(self, to: Any, source: Any) -> None:
         """Copy one buffer to another of the same size."""
-        raise NotImplementedError
+        to.copy_(source)
+
+    def reset_peak(self) -> None:
+        self.module.cuda.reset_peak_memory_stats()
+        self.baseline = self.module.cuda.memory_allocated()
+
+    def peak(self) -> int:
+        return self.module.cuda.max_memory_allocated() - self.baseline
 
     def seconds(self, step: Step, repetitions: int, device_clock: bool, extra: bool = True) -> float:
         """With `device_clock` the device's own time, each repetition after a flush of the cache."""
@@ -149,76 +161,9 @@ class CudaLab(Lab):
         return 2 * COPY_BYTES / min(times)
 
 
-class TorchCudaLab(CudaLab):
-    """PyTorch on a GPU."""
-
-    def wait(self) -> None:
-        self.module.cuda.synchronize()
-
-    def event(self) -> Any:
-        event = self.module.cuda.Event(enable_timing=True)
-        event.record()
-        return event
-
-    def between(self, start: Any, end: Any) -> float:
-        return start.elapsed_time(end) / 1e3
-
-    def bytes(self, count: int) -> Any:
-        return self.module.empty(count, dtype=self.module.uint8, device=self.device)
-
-    def copy(self, to: Any, source: Any) -> None:
-        to.copy_(source)
-
-    def reset_peak(self) -> None:
-        self.module.cuda.reset_peak_memory_stats()
-        self.baseline = self.module.cuda.memory_allocated()
-
-    def peak(self) -> int:
-        return self.module.cuda.max_memory_allocated() - self.baseline
-
-
 class CupyLab(CudaLab):
     """gradcore on a GPU, through CuPy."""
 
-    def __init__(self, name: str, module: Any, device: str):
-        super().__init__(name, module, device)
-        self.most = 0
-        import cupy
-
-        self.cupy = cupy
-
-    def wait(self) -> None:
-        self.module.cuda.synchronize()
-
-    def event(self) -> Any:
-        event = self.cupy.cuda.Event()
-        event.record()
-        return event
-
-    def between(self, start: Any, end: Any) -> float:
-        return self.cupy.cuda.get_elapsed_time(start, end) / 1e3
-
-    def bytes(self, count: int) -> Any:
-        return self.cupy.empty(count, "u1")
-
     def copy(self, to: Any, source: Any) -> None:
-        to.data.copy_from_device_async(source.data, to.nbytes, self.cupy.cuda.get_current_stream())
-
-    def reset_peak(self) -> None:
-        lab = self
-        lab.baseline = lab.most = self.cupy.get_default_memory_pool().used_bytes()
-
-        class Watch(self.cupy.cuda.MemoryHook):  # type: ignore[name-defined]
-            """Notes the peak: the pool itself only knows what is in use now."""
-
-            name = "peak"
-
-            def malloc_postprocess(self, **_: Any) -> None:
-                lab.most = max(lab.most, lab.cupy.get_default_memory_pool().used_bytes())
-
-        if not hasattr(self, "watch"):
-            self.watch = Watch()
-            self.watch.__enter__()
-
-    def peak(self) -> int:
-        return self.most - self.baseline
+        # The driver's own copy, to which gradcore's kernels are compared.
+        to._array.data.copy_from_device_async(source._array.data, to.nbytes)

@@ -76,11 +76,13 @@ globals().update(_CREATION)
 globals().update(_FUNCTIONS)
 
 from . import cuda, func, linalg, nn, optim, serialization, utils  # after the functions, which they use
+from .cuda import OutOfMemoryError
 from .func import vmap
 from .serialization import load, save
 
 __all__ = [
     "Generator",
+    "OutOfMemoryError",
     "Size",
     "Tensor",
     "autograd",

@@ -29,6 +29,7 @@ from .backends.cpu.threads import get_num_threads as get_num_threads
 from .backends.cpu.threads import set_num_threads as set_num_threads
 from .backends.precision import get_float32_matmul_precision as get_float32_matmul_precision
 from .backends.precision import set_float32_matmul_precision as set_float32_matmul_precision
+from .cuda import OutOfMemoryError as OutOfMemoryError
 from .devices import device as device
 from .dtypes import bfloat16 as bfloat16
 from .dtypes import dtype as dtype

@@ -23,6 +23,7 @@ from updates import run
 from gradcore import backends
 from gradcore.backends.base import Reduction
 from gradcore.backends.cuda import CudaBackend, backend
+from gradcore.backends.emulator import cuda
 from gradcore.backends.sliding import Sliding, Windows
 from gradcore.expr import trace
 from gradcore.ops import REGISTRY, Elementwise, reductions
@@ -72,6 +73,7 @@ class _Library:
     """What stands in for the module `cupy`."""
 
     ndarray = empty = Array
+    cuda = cuda
 
     @staticmethod
     def zeros(shape: int, dtype: Any) -> Array:

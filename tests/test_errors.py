@@ -250,7 +250,7 @@ except RuntimeError as error:
     print(error)
 """
     done = python(code)
-    assert "no CUDA device can be used: cudaErrorNoDevice" in done.stdout, done.stderr
+    assert "No CUDA GPUs are available: cudaErrorNoDevice" in done.stdout, done.stderr
     assert "nvidia-smi" in done.stdout and "CUDA_VISIBLE_DEVICES" in done.stdout
 
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..lab import CupyLab, Lab, TorchCudaLab
+from ..lab import CudaLab, CupyLab, Lab
 
 OWN = ("gradcore", "gradcore-numpy")
 
@@ -75,7 +75,7 @@ def load(subject: str, device: str, threads: int) -> Lab:
             device = "cpu"  # the reference of a run that checks results alone
         if device == "cuda" and not module.cuda.is_available():
             raise RuntimeError("this build of PyTorch has no CUDA device")
-        lab: Lab = (TorchCudaLab if device == "cuda" else Lab)(subject, module, device)
+        lab: Lab = (CudaLab if device == "cuda" else Lab)(subject, module, device)
         if subject == "torch.compile":
             lab.compiled = module.compile  # type: ignore[method-assign]
         return lab

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from types import SimpleNamespace
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -209,21 +212,26 @@ def test_cupy_missing(monkeypatch):
         driver.library.__wrapped__()
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_no_gpu(monkeypatch, fails):
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        (None, "No CUDA GPUs are available: no CUDA-capable device"),
+        (0, "Found no NVIDIA driver on your system: cudaErrorInsufficientDriver"),
+        (10020, "The NVIDIA driver on your system is too old (found version 10020): cudaErrorInsufficientDriver"),
+    ],
+)
+def test_no_gpu(monkeypatch, version, told):
     class CUDARuntimeError(RuntimeError):
         pass
 
     def count() -> int:
-        if fails:
+        if version is not None:
             raise CUDARuntimeError("cudaErrorInsufficientDriver: CUDA driver version is insufficient")
         return 0
 
-    runtime = type("runtime", (), {"CUDARuntimeError": CUDARuntimeError, "getDeviceCount": staticmethod(count)})
-    library = type("cupy", (), {"cuda": type("cuda", (), {"runtime": runtime})})
-    monkeypatch.setattr(driver, "library", lambda: library)
-    reason = "InsufficientDriver" if fails else "no CUDA-capable"
-    with pytest.raises(RuntimeError, match=f"{reason}.*nvidia-smi"):
+    runtime = SimpleNamespace(CUDARuntimeError=CUDARuntimeError, getDeviceCount=count, driverGetVersion=lambda: version)
+    monkeypatch.setattr(driver, "library", lambda: SimpleNamespace(cuda=SimpleNamespace(runtime=runtime)))
+    with pytest.raises(RuntimeError, match=f"{re.escape(told)}.*nvidia-smi"):
         driver.device_count.__wrapped__()
 
 

@@ -11,6 +11,7 @@ from ..precision import matmul
 from . import driver
 from .backend import CudaBackend, OneOfSeveral
 from .libraries import preferred_blas_library
+from .memory import device_memory
 
 __all__ = [
     "CudaBackend",
@@ -20,6 +21,7 @@ __all__ = [
     "device_count",
     "matmul",
     "preferred_blas_library",
+    "started",
 ]
 
 _backends: dict[int, CudaBackend] = {}
@@ -42,6 +44,11 @@ def device_count() -> int:
     return driver.device_count()
 
 
+def started() -> bool:
+    """Whether a device has been used."""
+    return bool(_backends)
+
+
 def backend_for(device: Device) -> CudaBackend:
     """The backend of a `"cuda"` device: the current one if it has no index.
 
@@ -58,6 +65,7 @@ def backend_for(device: Device) -> CudaBackend:
         )
     backend = _backends.get(index)
     if backend is None:
+        device_memory()  # looks after what is allocated from here on
         backend = _backends[index] = CudaBackend(index) if count == 1 else OneOfSeveral(index)
         _only = backend if count == 1 else None
     return backend

@@ -52,15 +52,24 @@ def device_count() -> int:
     Raises:
         RuntimeError: if there is none, or no driver.
     """
+    runtime = library().cuda.runtime
     try:
-        count = int(library().cuda.runtime.getDeviceCount())
+        count = int(runtime.getDeviceCount())
         reason = "no CUDA-capable device is detected"
-    except library().cuda.runtime.CUDARuntimeError as error:
+    except runtime.CUDARuntimeError as error:
         count, reason = 0, str(error)
     if count == 0:
+        what = "No CUDA GPUs are available"
+        if "InsufficientDriver" in reason:
+            version = runtime.driverGetVersion()
+            what = (
+                f"The NVIDIA driver on your system is too old (found version {version})"
+                if version
+                else "Found no NVIDIA driver on your system"
+            )
         raise RuntimeError(
-            f"no CUDA device can be used: {reason}. Check that nvidia-smi lists a GPU, that the driver is recent "
-            f"enough for the installed CUDA version, and CUDA_VISIBLE_DEVICES; or {_ALTERNATIVES}"
+            f"{what}: {reason}. Check that nvidia-smi lists a GPU, that the driver is recent enough for the installed "
+            f"CUDA version, and CUDA_VISIBLE_DEVICES; or {_ALTERNATIVES}"
         )
     return count
 

@@ -24,8 +24,8 @@ class ErrorWord:
         self._word: Any = None
         self._kernel: Any = None
         self._ops: list[str] = []
-        # Launches since the word was last read that may have written to it: no need to read it otherwise.
-        self._unread = False
+        # The streams of the launches that may have written to the word since it was read: it is read for them alone.
+        self._unread: set[Any] = set()
 
     def arguments(self, op: str) -> tuple[Any, Any]:
         """What a kernel needs to report an error of `op`: the op's number and the word."""
@@ -33,7 +33,7 @@ class ErrorWord:
             self._word = self._xp.zeros(5, INT64)
         if op not in self._ops:
             self._ops.append(op)
-        self._unread = True
+        self._unread.add(self._xp.cuda.get_current_stream())
         return np.uint64(self._ops.index(op) + 1), self._word
 
     def check(self, op: str, index: Array, size: int, dim: int, lowest: int | None = None) -> None:
@@ -63,7 +63,9 @@ class ErrorWord:
         """
         if not self._unread:
             return
-        self._unread = False
+        streams, self._unread = self._unread, set()
+        for stream in streams - {self._xp.cuda.get_current_stream()}:
+            stream.synchronize()
         op, _, value, size, dim = self._word.get().tolist()
         if op:
             self._word.fill(0)

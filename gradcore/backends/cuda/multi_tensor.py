@@ -15,6 +15,7 @@ from ..cpp.emission import indented
 from ..cpp.types import computed, half_header, scalar, stored, wide
 from .compiler import Compiler
 from .layout import vector_width
+from .memory import constant
 
 CHUNK = 8192
 _BLOCK = 256
@@ -95,12 +96,14 @@ class MultiTensor:
 
     def _address_table(self, tensors: Sequence[tuple[Array, ...]]) -> Array:
         """Where the tensors lie, kind by kind, on the device."""
-        key = tuple([array.data.ptr for arrays in zip(*tensors) for array in arrays])
+        # A table is copied there in the current stream, and what is done in another one could come before.
+        stream = self._xp.cuda.get_current_stream().ptr
+        key = (stream, *[array.data.ptr for arrays in zip(*tensors) for array in arrays])
         table = self._addresses.get(key)
         if table is None:
             if len(self._addresses) >= _MOST_TABLES:
                 self._addresses.clear()
-            table = self._addresses[key] = self._xp.asarray(np.array(key, np.uint64))
+            table = self._addresses[key] = self._xp.asarray(np.array(key[1:], np.uint64))
         return table
 
     def _chunk_table(self, sizes: tuple[int, ...]) -> tuple[Array, int]:
@@ -111,7 +114,7 @@ class MultiTensor:
             tensor = np.repeat(np.arange(len(sizes)), counts)
             first = np.arange(tensor.size) - np.repeat(np.cumsum(counts) - counts, counts)
             words = np.concatenate([sizes, np.stack([tensor, first * CHUNK], 1).ravel()])
-            found = self._chunks[sizes] = (self._xp.asarray(words.astype(np.int64)), tensor.size)
+            found = self._chunks[sizes] = (constant(self._xp, words.astype(np.int64)), tensor.size)
         return found
 
 

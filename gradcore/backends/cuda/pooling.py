@@ -12,6 +12,7 @@ from ..cpp import sources
 from ..cpp.types import INT64, computed, half_header, stored
 from ..sliding import WHOLE, Windows
 from .compiler import Compiler
+from .memory import constant
 
 _BLOCK = 256
 _NAMES = ("mean_pool", "mean_pool_backward", "max_pool", "max_pool_backward")
@@ -80,5 +81,5 @@ class Pool:
             struct = words.view(np.dtype((np.void, words.nbytes)))
             while len(self._tables) >= _KEPT:
                 del self._tables[next(iter(self._tables))]
-            found = self._tables[windows] = self._xp.asarray(np.array(tables, np.int32)), struct
+            found = self._tables[windows] = constant(self._xp, np.array(tables, np.int32)), struct
         return found

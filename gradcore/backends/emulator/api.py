@@ -20,17 +20,16 @@ from typing import Any
 import numpy as np
 
 from . import cuda
+from .allocator import default_pool
 from .array import accumulated, allocate, call, from_host, matmul, ndarray, unwrap
 from .exchange import from_dlpack, from_interface
 from .module import RawKernel, RawModule
 
 __all__ = ["RawKernel", "RawModule", "asarray", "asnumpy", "cuda", "from_dlpack", "matmul", "ndarray"]
 
-_pool = cuda.MemoryPool()
-
 
 def get_default_memory_pool() -> cuda.MemoryPool:
-    return _pool
+    return default_pool
 
 
 def is_available() -> bool:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import dlpack
+from . import allocator
+from .allocator import MemoryPointer
 from .memory import DeviceMemory
 
 _HALVES = frozenset({"float16", "bfloat16"})
@@ -30,7 +32,9 @@ def _wrap_memory(memory: DeviceMemory | None, host: np.ndarray, base: ndarray | 
 
 def allocate(shape: tuple[int, ...], dtype: np.dtype, order: str = "C", poison: bool = True) -> ndarray:
     """An uninitialised array: filled with NaN, or with what looks like it in other types."""
-    memory = DeviceMemory(math.prod(shape) * dtype.itemsize, poison)
+    memory = allocator.alloc(math.prod(shape) * dtype.itemsize).mem
+    if poison:
+        memory.poison()
     host = _new_host(shape, dtype, memory.raw, memory.offset, None, order)
     return _wrap_memory(memory, host, None, memory.address)
 
@@ -278,7 +282,7 @@ class ndarray:
 
     @property
     def data(self) -> MemoryPointer:
-        return MemoryPointer(self)
+        return MemoryPointer(self._memory, self.pointer)
 
     @property
     def device(self) -> Any:
@@ -546,15 +550,3 @@ class ndarray:
 
     def __array_function__(self, function: Callable, types: Any, args: Any, kwargs: Any) -> Any:
         return call(function, args, kwargs)
-
-
-class MemoryPointer:
-    """Stands in for `cupy.cuda.MemoryPointer`: the address of an array, which it keeps alive."""
-
-    def __init__(self, array: ndarray):
-        self.ptr = array.pointer
-        self.mem = array._memory
-        self.device_id = 0
-
-    def __int__(self) -> int:
-        return self.ptr

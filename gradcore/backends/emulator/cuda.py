@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from types import SimpleNamespace
 from typing import Any
 
 from . import cublas, memory
-from .array import MemoryPointer
+from .allocator import MemoryPointer, MemoryPool, alloc, get_allocator, set_allocator
 from .errors import CompileError, CUDARuntimeError, OutOfMemoryError
 
 __all__ = [
     "CompileError",
     "Device",
     "Event",
+    "ExternalStream",
     "MemoryPointer",
+    "MemoryPool",
     "OutOfMemoryError",
     "Stream",
+    "alloc",
     "cublas",
     "device",
+    "get_allocator",
     "get_current_stream",
     "get_elapsed_time",
     "is_available",
+    "memory",
     "runtime",
+    "set_allocator",
 ]
 
 NAME = "gradcore emulated CUDA device"
@@ -105,26 +112,31 @@ class Device:
         return runtime.memGetInfo()
 
 
-class Stream:
+class _BaseStream:
     """A stream of work; all work is done at once, in any stream."""
 
-    null: Stream
-    ptnull = None
+    def __init__(self, ptr: int, device_id: int):
+        self.ptr = ptr
+        self.device_id = device_id
 
-    def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False, priority: int = 0):
-        self.ptr = 0 if null else id(self)
-        self._previous: list[Stream] = []
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BaseStream) and self.ptr == other.ptr
 
-    def __enter__(self) -> Stream:
-        self._previous.append(get_current_stream())
+    def __hash__(self) -> int:
+        return self.ptr
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.ptr} (device {self.device_id})>"
+
+    def __enter__(self) -> _BaseStream:
+        _streams.entered.append(get_current_stream())
         return self.use()
 
     def __exit__(self, *_: object) -> None:
-        self._previous.pop().use()
+        _streams.entered.pop().use()
 
-    def use(self) -> Stream:
-        global _current
-        _current = self
+    def use(self) -> _BaseStream:
+        _streams.current = self
         return self
 
     def synchronize(self) -> None:
@@ -143,21 +155,55 @@ class Stream:
         return True
 
 
+class Stream(_BaseStream):
+    """A stream of this process."""
+
+    null: Stream
+
+    def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False, priority: int | None = None):
+        if ptds:
+            raise NotImplementedError("the emulated device has no per-thread default streams")
+        super().__init__(0 if null else id(self), -1 if null else 0)
+        self.is_non_blocking = non_blocking and not null
+        self.priority = min(0, max(-5, priority or 0))
+
+
+class ExternalStream(_BaseStream):
+    """A stream of somebody else, known by its address."""
+
+    def __init__(self, ptr: int, device_id: int = -1):
+        super().__init__(ptr, device_id)
+
+
 Stream.null = Stream(null=True)
-_current = Stream.null
 
 
-def get_current_stream() -> Stream:
-    return _current
+class _Streams(threading.local):
+    """The current stream is each thread's own."""
+
+    def __init__(self) -> None:
+        self.current: _BaseStream = Stream.null
+        self.entered: list[_BaseStream] = []
+
+
+_streams = _Streams()
+
+
+def get_current_stream(device_id: int = -1) -> _BaseStream:
+    return _streams.current
 
 
 class Event:
     """A point in a stream's work; records the time."""
 
     def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False):
-        self._time = 0.0
+        if interprocess and not disable_timing:
+            raise ValueError("Timing must be disabled for interprocess events")
+        self.ptr = id(self)
+        self._timed = not disable_timing
+        self._time: float | None = None
 
-    def record(self, stream: Stream | None = None) -> None:
+    def record(self, stream: _BaseStream | None = None) -> None:
         self._time = time.perf_counter()
 
     def synchronize(self) -> None:
@@ -170,6 +216,8 @@ class Event:
 
 def get_elapsed_time(start: Event, end: Event) -> float:
     """Milliseconds between two events."""
+    if start._time is None or end._time is None or not (start._timed and end._timed):
+        raise CUDARuntimeError("cudaErrorInvalidResourceHandle: invalid resource handle")
     return (end._time - start._time) * 1e3
 
 
@@ -206,8 +254,12 @@ class _Runtime(SimpleNamespace):
             "name": NAME.encode(),
             "major": 8,
             "minor": 0,
+            "l2CacheSize": ATTRIBUTES["L2CacheSize"],
+            "maxThreadsPerMultiProcessor": ATTRIBUTES["MaxThreadsPerMultiProcessor"],
             "multiProcessorCount": MULTIPROCESSORS,
+            "regsPerMultiprocessor": ATTRIBUTES["MaxRegistersPerMultiprocessor"],
             "sharedMemPerBlock": MAX_SHARED_DEFAULT,
+            "sharedMemPerMultiprocessor": ATTRIBUTES["MaxSharedMemoryPerMultiprocessor"],
             "sharedMemPerBlockOptin": MAX_SHARED_OPTIN,
             "totalGlobalMem": runtime.memGetInfo()[1],
             "warpSize": 32,
@@ -232,22 +284,3 @@ class _Runtime(SimpleNamespace):
 
 
 runtime = _Runtime()
-
-
-class MemoryPool:
-    """Stands in for `cupy.cuda.MemoryPool`: reports the live allocations; freed memory is never kept."""
-
-    def used_bytes(self) -> int:
-        return memory.used_bytes()
-
-    def total_bytes(self) -> int:
-        return memory.used_bytes()
-
-    def free_bytes(self) -> int:
-        return 0
-
-    def n_free_blocks(self) -> int:
-        return 0
-
-    def free_all_blocks(self, stream: Stream | None = None) -> None:
-        """There are none."""

@@ -24,3 +24,7 @@ class CUDARuntimeError(RuntimeError):
 
 class OutOfMemoryError(MemoryError):
     """Stands in for `cupy.cuda.memory.OutOfMemoryError`."""
+
+    def __init__(self, size: int, total: int, limit: int = 0):
+        at_most = f", limit set to: {limit:,} bytes" if limit else ""
+        super().__init__(f"Out of memory allocating {size:,} bytes (allocated so far: {total:,} bytes{at_most}).")

@@ -12,6 +12,7 @@ from .errors import KernelError, OutOfMemoryError
 
 GUARD_BYTES = 256  # before and after every allocation; mirrored in native/launch.h
 ALIGNMENT = 256  # of every allocation, as cudaMalloc's
+BLOCK = 512  # of CuPy's memory pool: its books are kept in whole ones
 # NaN as float64, float32, float16 and bfloat16; an index far out as an integer.
 POISON = 0x7FFF
 
@@ -24,6 +25,8 @@ _first_byte: Any = ctypes.c_char.from_buffer
 
 # Address of each live allocation -> its size in bytes.
 _live: dict[int, int] = {}
+# Their sizes in the pool's blocks together, in a list of one.
+_used = [0]
 # What was found when memory was freed, where nothing can be raised: reported by the next launch or synchronisation.
 _pending_errors: list[str] = []
 
@@ -36,35 +39,47 @@ class DeviceMemory:
         offset: of the first byte in `raw`.
         address: of the first byte, a multiple of 256.
         nbytes: its size.
+        size: that of the pool's block.
         fill: the byte that fills the guard zones.
     """
 
-    __slots__ = ("address", "fill", "nbytes", "offset", "raw")
+    __slots__ = ("address", "fill", "nbytes", "offset", "raw", "size")
 
-    def __init__(self, nbytes: int, poison: bool = True):
+    def __init__(self, nbytes: int):
         try:
-            # An even number of bytes past the begin of the block, so that the poison is a whole number of words.
-            raw = np.empty(ALIGNMENT + 2 * GUARD_BYTES + nbytes + 1, np.uint8)
+            raw = np.empty(ALIGNMENT + 2 * GUARD_BYTES + nbytes, np.uint8)
         except MemoryError:
-            raise OutOfMemoryError(f"Out of memory allocating {nbytes} bytes on the emulated device") from None
+            raise OutOfMemoryError(nbytes, used_bytes()) from None
         start = _address_of(_first_byte(raw)) + GUARD_BYTES
         self.address = start + -start % ALIGNMENT
         self.offset = offset = self.address - start + GUARD_BYTES
         self.raw = raw
         self.nbytes = nbytes
-        if poison:
-            raw[offset : offset + (nbytes + 1 & ~1)].view(np.uint16).fill(POISON)
+        self.size = rounded(nbytes)
         self.fill = fill = _next_fill()
         raw[offset - GUARD_BYTES : offset].fill(fill)
         raw[offset + nbytes : offset + nbytes + GUARD_BYTES].fill(fill)
         _live[self.address] = nbytes
+        _used[0] += self.size
+
+    def poison(self) -> None:
+        """Fill it with what looks like nothing useful."""
+        begin, end = self.offset, self.offset + self.nbytes
+        self.raw[begin : end - self.nbytes % 2].view(np.uint16).fill(POISON)
+        if self.nbytes % 2:
+            self.raw[end - 1] = POISON & 0xFF
 
     # The globals it needs are bound as defaults, as they may be gone when the interpreter shuts down.
     def __del__(
-        self, live: dict[int, int] = _live, guards: dict[int, bytes] = _GUARDS, margin: int = GUARD_BYTES
+        self,
+        live: dict[int, int] = _live,
+        used: list[int] = _used,
+        guards: dict[int, bytes] = _GUARDS,
+        margin: int = GUARD_BYTES,
     ) -> None:
         if live.pop(getattr(self, "address", -1), None) is None:
             return
+        used[0] -= self.size
         raw, offset, end = self.raw, self.offset, self.offset + self.nbytes
         guard = guards[self.fill]
         before = raw[offset - margin : offset].tobytes() == guard
@@ -82,9 +97,14 @@ def raise_pending() -> None:
         raise KernelError(errors)
 
 
+def rounded(nbytes: int) -> int:
+    """The size of the block that CuPy's memory pool makes for an allocation."""
+    return -(-nbytes // BLOCK) * BLOCK
+
+
 def used_bytes() -> int:
-    """The size of all live allocations together."""
-    return sum(_live.copy().values())
+    """The size of all live allocations together, in whole blocks."""
+    return _used[0]
 
 
 def allocation_containing(address: int) -> tuple[int, int] | None:

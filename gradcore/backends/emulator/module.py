@@ -15,7 +15,8 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from . import toolchain
-from .array import MemoryPointer, borrow, ndarray
+from .allocator import MemoryPointer
+from .array import borrow, ndarray
 from .config import config
 from .cuda import MAX_SHARED_DEFAULT, MAX_SHARED_OPTIN
 from .errors import KernelError
