@@ -42,8 +42,9 @@ def printed(capsys) -> tuple[str, float]:
     return name, float(value)
 
 
+@pytest.mark.slow
 def test_cnn(example, capsys, tmp_path):
-    example("train_digits_cnn").main(["--device", "cpu", "--out", str(tmp_path), "--epochs", "12"])
+    example("train_digits_cnn").main(["--device", "cpu", "--out", str(tmp_path), "--epochs", "8"])
     name, accuracy = printed(capsys)
     assert name == "test accuracy" and accuracy >= 0.985
     assert (tmp_path / "digits_cnn.png").read_bytes().startswith(b"\x89PNG")
@@ -99,6 +100,7 @@ def test_the_base_is_what_pytorch_saved(example, oracle):
     np.testing.assert_allclose(own.eval()(gc.tensor(images)).detach().numpy(), expected, 1e-4, 1e-5)
 
 
+@pytest.mark.slow
 def test_gpt_learns_and_writes(example, capsys, tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("the cat sat on the mat. the dog sat on the log.\n" * 200, encoding="utf-8")
@@ -125,6 +127,7 @@ def test_gpt_needs_enough_text(example, capsys, tmp_path):
 
 
 # ---------------------------------------------------------------- all of them
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_on_the_cuda_device(example, monkeypatch, tmp_path, name, _cuda_reason):
     """Twenty steps, with the losses of the CPU up to rounding."""
