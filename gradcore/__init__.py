@@ -75,8 +75,19 @@ globals().update(dtypes.ALIASES)
 globals().update(_CREATION)
 globals().update(_FUNCTIONS)
 
-from . import cuda, func, linalg, nn, optim, serialization, utils  # after the functions, which they use
+from . import amp, cuda, func, linalg, nn, optim, serialization, utils  # after the functions, which they use
+from .amp.autocast_mode import (
+    autocast,
+    clear_autocast_cache,
+    get_autocast_dtype,
+    is_autocast_cache_enabled,
+    is_autocast_enabled,
+    set_autocast_cache_enabled,
+    set_autocast_dtype,
+    set_autocast_enabled,
+)
 from .cuda import OutOfMemoryError
+from .cuda import amp as _cuda_amp  # noqa: F401  (torch.cuda.amp is there without an import of its own)
 from .func import vmap
 from .serialization import load, save
 
@@ -85,11 +96,14 @@ __all__ = [
     "OutOfMemoryError",
     "Size",
     "Tensor",
+    "amp",
+    "autocast",
     "autograd",
     "bfloat16",
     "bool",
     "channels_last",
     "channels_last_3d",
+    "clear_autocast_cache",
     "contiguous_format",
     "cuda",
     "default_generator",
@@ -104,6 +118,7 @@ __all__ = [
     "float32",
     "float64",
     "func",
+    "get_autocast_dtype",
     "get_default_dtype",
     "get_float32_matmul_precision",
     "get_num_threads",
@@ -116,6 +131,8 @@ __all__ = [
     "int8",
     "is_anomaly_check_nan_enabled",
     "is_anomaly_enabled",
+    "is_autocast_cache_enabled",
+    "is_autocast_enabled",
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "layout",
@@ -132,6 +149,9 @@ __all__ = [
     "reduction",
     "save",
     "serialization",
+    "set_autocast_cache_enabled",
+    "set_autocast_dtype",
+    "set_autocast_enabled",
     "set_default_dtype",
     "set_grad_enabled",
     "set_float32_matmul_precision",

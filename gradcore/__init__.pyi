@@ -9,6 +9,7 @@ from typing import Any, overload
 import numpy as np
 
 from . import autograd as autograd
+from . import amp as amp
 from . import cuda as cuda
 from . import func as func
 from . import linalg as linalg
@@ -17,6 +18,14 @@ from . import optim as optim
 from . import serialization as serialization
 from . import utils as utils
 from . import viz as viz
+from .amp.autocast_mode import autocast as autocast
+from .amp.autocast_mode import clear_autocast_cache as clear_autocast_cache
+from .amp.autocast_mode import get_autocast_dtype as get_autocast_dtype
+from .amp.autocast_mode import is_autocast_cache_enabled as is_autocast_cache_enabled
+from .amp.autocast_mode import is_autocast_enabled as is_autocast_enabled
+from .amp.autocast_mode import set_autocast_cache_enabled as set_autocast_cache_enabled
+from .amp.autocast_mode import set_autocast_dtype as set_autocast_dtype
+from .amp.autocast_mode import set_autocast_enabled as set_autocast_enabled
 from .autograd import enable_grad as enable_grad
 from .autograd import inference_mode as inference_mode
 from .autograd import is_anomaly_check_nan_enabled as is_anomaly_check_nan_enabled

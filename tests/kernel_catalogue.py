@@ -21,6 +21,7 @@ import numpy as np
 from updates import run
 
 from gradcore import backends
+from gradcore.amp.grad_scaler import nonfinite, unscaled
 from gradcore.backends.base import Reduction
 from gradcore.backends.cuda import CudaBackend, backend
 from gradcore.backends.emulator import cuda
@@ -339,6 +340,8 @@ def _optimizers(device: CudaBackend, dtype: np.dtype) -> None:
             run(device, name, [p, p, s, s, s])
     for combine in ("sum", "max"):
         device.multi_tensor_reduce("norm", trace(lambda x: x * x), combine, [Array((64, 64), dtype)])
+    found = Array((), dtype_of("float32"))
+    unscaled(device, [[Array((64, 64), dtype)]], flag=(nonfinite, found), inverse=found)
 
 
 def _random(device: CudaBackend, dtype: np.dtype) -> None:

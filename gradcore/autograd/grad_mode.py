@@ -33,6 +33,8 @@ class _Mode(threading.local):
     # Pairs of functions that saved tensors go through, innermost last, and why there must be none now.
     saved_hooks: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = ()
     no_saved_hooks: str | None = None
+    # The dtypes that ops are computed in, by type of device, where autocast is on; None if it is on nowhere.
+    autocast: Any = None
     # The `tape.Observer`s of this thread.
     observers: tuple[Any, ...] = ()
 

@@ -12,6 +12,7 @@ from ..ops.arithmetic import mul, where
 from ..ops.convert import to_copy
 from ..ops.core import Attrs, MixedDevices, Op, array_of, array_op
 from ..ops.shape import clone, each_batched, with_rank
+from .autocast import uncast
 from .grad_mode import mode
 from .tape import (
     apply,
@@ -309,7 +310,7 @@ def write_out(op: str, inputs: Sequence[Any], out: Any, compute: Callable[[], An
                 "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
                 "memory location. Please clone() the tensor before performing the operation."
             )
-    result = compute()._array
+    result = uncast(compute)._array
     if backend_of(result) is not backend:
         raise RuntimeError(
             f"{op}(): Expected out tensor to be on {backend_of(result).device}, but it is on {backend.device}; move it "

@@ -168,6 +168,13 @@ def recorded(node: Node) -> None:
         pack(node)
 
 
+def autocast_run(op: Op, inputs: Sequence[Any], attrs: Attrs) -> Any:
+    """Called with every operation while autocast is on."""
+    from .autocast import run
+
+    return run(op, inputs, attrs)
+
+
 def passes_tangents(level: Level | None) -> bool:
     """Whether tangents go through what is done at `level`: not through levels that were entered within forward mode, as
     what they wrap has the tangents, nor through what is below those that forward mode was entered in."""
@@ -247,6 +254,8 @@ def record(
 
 def apply(op: Op, inputs: Sequence[Any], attrs: Attrs) -> Any:
     """Run `op` on tensors, arrays and numbers; record it if a gradient is wanted."""
+    if _watchers and mode.autocast is not None:
+        return autocast_run(op, inputs, attrs)
     arrays = []
     needs = []
     for t in inputs:

@@ -547,6 +547,21 @@ class Backend(Memory):
         computed in float32.
         """
 
+    def multi_tensor_flagged(
+        self,
+        name: str,
+        program: Program,
+        columns: Sequence[Sequence[Array]],
+        numbers: Sequence[Number | Array],
+        flag: Program,
+        found: Array,
+    ) -> None:
+        """`multi_tensor`, after which `found`, a zero-dimensional float32 array, is 1 if `flag` of any element of the
+        first column, as it was before, is not 0."""
+        if any(x.size for x in columns[0]):
+            found[...] = self.xp.maximum(found, self.multi_tensor_reduce(name, flag, "max", columns[0]))
+        self.multi_tensor(name, program, columns, numbers)
+
     def multi_tensor_reduce(self, name: str, map: Program, combine: str, arrays: Sequence[Array]) -> Array:
         """All elements of many floating point arrays, mapped, combined into one number: a zero-dimensional array of the
         dtype that they are accumulated in, float32 for 16-bit floats. `combine` is `"sum"`, `"max"` or `"min"`; NaN

@@ -14,6 +14,7 @@ from .core import array_of, array_op
 from .dims import wrap_dim
 from .elementwise import elementwise
 from .indexing import select_view
+from .precision import CUDA_FLOAT32
 from .shape import reshape
 
 
@@ -67,7 +68,13 @@ def _softplus_rule(g: Scalar, input: Scalar, beta: Any, threshold: Any) -> Any:
     return g * call("where", input * beta > threshold, 1, call("sigmoid", input * beta))
 
 
-@elementwise(promote="floating", method=False, derivative=_softplus_rule, static={"beta": (1,), "threshold": (20,)})
+@elementwise(
+    promote="floating",
+    method=False,
+    derivative=_softplus_rule,
+    static={"beta": (1,), "threshold": (20,)},
+    precision=CUDA_FLOAT32,
+)
 def softplus(input: Scalar, *, beta: float = 1.0, threshold: float = 20.0) -> Scalar:
     """`log(1 + exp(beta * input)) / beta`, and `input` itself where `beta * input` is over `threshold`."""
     return call("where", input * beta > threshold, input, call("log1p", call("exp", input * beta)) / beta)

@@ -11,6 +11,7 @@ from ..backends import is_array
 from ..expr import Scalar, call
 from .core import Attrs
 from .elementwise import Elementwise, elementwise
+from .precision import CUDA_FLOAT32, CUDA_QUOTIENT, CUDA_WIDEST
 
 _EXPONENTS = (1, 2, 3, 0.5, -0.5, -1.0, -2.0)
 
@@ -37,7 +38,7 @@ def mul(input: Scalar, other: Scalar) -> Scalar:
     return input * other
 
 
-@elementwise(promote="float", inplace=False)
+@elementwise(promote="float", inplace=False, precision=CUDA_QUOTIENT)
 def div(input: Scalar, other: Scalar) -> Scalar:
     """`input / other`, elementwise; integers give the default floating point type."""
     return input / other
@@ -67,7 +68,7 @@ class Power(Elementwise):
         return super().run(inputs, attrs)
 
 
-@elementwise(promote="number", static={"exponent": _EXPONENTS}, kind=Power)
+@elementwise(promote="number", static={"exponent": _EXPONENTS}, kind=Power, precision=CUDA_FLOAT32)
 def pow(input: Scalar, exponent: Scalar) -> Scalar:
     """`input ** exponent`, elementwise."""
     return call("pow", input, exponent)
@@ -94,13 +95,13 @@ def sign(input: Scalar) -> Scalar:
     return call("sign", input)
 
 
-@elementwise(promote="whole", grad_name="PowBackward0")
+@elementwise(promote="whole", grad_name="PowBackward0", precision=CUDA_FLOAT32)
 def square(input: Scalar) -> Scalar:
     """`input * input`; of bools as int64."""
     return input * input
 
 
-@elementwise(promote="float")
+@elementwise(promote="float", precision=CUDA_FLOAT32)
 def reciprocal(input: Scalar) -> Scalar:
     """`1 / input`."""
     return 1 / input
@@ -165,13 +166,13 @@ def clamp(input: Scalar, min: Scalar | None = None, max: Scalar | None = None) -
     return result if max is None else call("minimum", result, max)
 
 
-@elementwise(promote="floating", static={"value": (1,)})
+@elementwise(promote="floating", static={"value": (1,)}, precision=CUDA_WIDEST)
 def addcdiv(input: Scalar, tensor1: Scalar, tensor2: Scalar, *, value: float = 1) -> Scalar:
     """`input + value * tensor1 / tensor2`, elementwise with broadcasting."""
     return input + value * (tensor1 / tensor2)
 
 
-@elementwise(promote="number", static={"value": (1,)})
+@elementwise(promote="number", static={"value": (1,)}, precision=CUDA_WIDEST)
 def addcmul(input: Scalar, tensor1: Scalar, tensor2: Scalar, *, value: float = 1) -> Scalar:
     """`input + value * tensor1 * tensor2`, elementwise with broadcasting and type promotion."""
     return input + value * (tensor1 * tensor2)

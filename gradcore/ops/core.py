@@ -15,6 +15,7 @@ from typing import Any
 
 from ..backends import Array, Number, backend_of, is_array
 from ..expr import Program, Scalar
+from .precision import Precision
 
 Attrs = dict[str, Any]
 
@@ -91,6 +92,8 @@ class Op:
     batch_rule: BatchRule | None = None
     # Whether `out` must have the dtype of the result, instead of one that it converts to.
     exact_out = False
+    # What autocast does with the operands; None: nothing.
+    precision: Precision | None = None
     # The class of the tape's node, as PyTorch names it, or a function of the node where PyTorch has several.
     grad_name: GradName
 
@@ -380,11 +383,13 @@ def array_op(
     inplace: bool = False,
     apart: bool = False,
     results: int = 1,
+    precision: Precision | None = None,
 ) -> Any:
     """Declare an `ArrayOp` (a decorator).
 
     `method`: also a method of Tensor, and with `inplace` one that ends in `_`; `public`: also a function of gradcore;
-    `apart`: `out` may not share memory with an input; `results`: how many of its results an op with a composite gives.
+    `apart`: `out` may not share memory with an input; `results`: how many of its results an op with a composite gives;
+    `precision`: what autocast does with the operands.
 
     `linear` tells, for forward mode, in which inputs the op is linear while the others are fixed: `["input", "other"]`
     in each, `["input value"]` in both at once. (Views are, in their first input.)
@@ -393,6 +398,7 @@ def array_op(
     def declare(f: Callable[..., Any]) -> ArrayOp:
         op = ArrayOp(f, name, grad_name)
         op.view, op.varargs, op.public, op.apart, op.results = view, varargs, public, apart, results
+        op.precision = precision
         op.methods = (op.name, *((f"{op.name}_",) if inplace else ())) if method and public else ()
         op.linear = tuple(tuple(group.split()) for group in linear)
         return register(op)

@@ -13,6 +13,7 @@ from .arithmetic import add, div, mul, sub
 from .core import array_op, one_backend
 from .linalg import matmul, transposed
 from .masking import tril
+from .precision import CPU_FLOAT32
 from .rearrange import diagonal, diagonal_backward
 from .shape import each_ranked, narrow, unsqueeze
 
@@ -81,7 +82,7 @@ def _indefinite(matrix: np.ndarray) -> str | None:
     return None
 
 
-@array_op(name="linalg_inv", public=False, grad_name="LinalgInvExBackward0")
+@array_op(name="linalg_inv", public=False, grad_name="LinalgInvExBackward0", precision=CPU_FLOAT32)
 def inv(input: Array) -> Array:
     """The inverses of square matrices (..., n, n).
 
@@ -112,7 +113,7 @@ def _inv_rule(g: Any, result: Any) -> Any:
 inv.derivative(input=_inv_rule)
 
 
-@array_op(name="linalg_solve", public=False, grad_name="LinalgSolveExBackward0")
+@array_op(name="linalg_solve", public=False, grad_name="LinalgSolveExBackward0", precision=CPU_FLOAT32)
 def solve(input: Array, other: Array) -> Array:
     """`inv(input) @ other` for matrices (..., n, n) and (..., n, k), without the inverse."""
     backend = one_backend("linalg.solve", (input, other), ("A", "B"))
@@ -147,7 +148,7 @@ def _solve_rule(g: Any, input: Any, result: Any, needs: tuple[bool, ...]) -> Any
     return mul(matmul(other, transposed(result)), -1) if needs[0] else None, other
 
 
-@array_op(name="linalg_cholesky", public=False, grad_name="LinalgCholeskyExBackward0")
+@array_op(name="linalg_cholesky", public=False, grad_name="LinalgCholeskyExBackward0", precision=CPU_FLOAT32)
 def cholesky(input: Array) -> Array:
     """The lower triangular L (..., n, n) with `L @ L.mT == input`, of which the lower triangle is read.
 
@@ -182,7 +183,7 @@ def _on_diagonal(values: Any, like: Any) -> Any:
 cholesky.derivative(input=_cholesky_rule)
 
 
-@array_op(name="linalg_svd", public=False, grad_name="LinalgSvdBackward0")
+@array_op(name="linalg_svd", public=False, grad_name="LinalgSvdBackward0", precision=CPU_FLOAT32)
 def svd(input: Array, full_matrices: bool) -> tuple[Array, Array, Array]:
     """U, S and Vh with `input == U @ diag(S) @ Vh`: matrices (..., m, n) to (..., m, k), (..., k) and (..., k, n).
 

@@ -17,6 +17,7 @@ from ..expr.graph import Scalar, as_scalar, input_names, make_const, make_input,
 from ..expr.numpy_emit import compile_numpy
 from .convert import to_copy
 from .core import Attrs, BatchRule, Op, Plan, array_of, one_backend, register
+from .precision import Precision
 from .shape import each_ranked
 
 _CATEGORIES = ("bool", "integer", "floating point")
@@ -411,6 +412,7 @@ def elementwise(
     bool_error: str | None = None,
     tensors: tuple[str, ...] = (),
     kind: type[Elementwise] = Elementwise,
+    precision: Precision | None = None,
 ) -> Any:
     """Declare an elementwise op (a decorator): function, method, in-place method, kernels and derivatives follow.
 
@@ -418,7 +420,8 @@ def elementwise(
     floats, `"number"` bools, and `"floating"` takes floats alone.
     `derivative` replaces the symbolic one: a function of what it names among `g`, `result` and the inputs, returning
     one gradient for each input of the op. `bool_error` is the message for any bool operand, where they are refused.
-    `tensors` names the inputs that may not be numbers; `kind` is the class of the op.
+    `tensors` names the inputs that may not be numbers; `kind` is the class of the op, `precision` what autocast does
+    with the operands.
     """
 
     def declare(f: Callable[..., Any]) -> Elementwise:
@@ -432,6 +435,7 @@ def elementwise(
             bool_error=bool_error,
             tensors=tensors,
         )
+        op.precision = precision
         op.methods = ((op.name, op.name + "_") if inplace else (op.name,)) if method else ()
         return register(op)
 

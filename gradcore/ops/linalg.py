@@ -9,6 +9,7 @@ from .. import dtypes
 from ..backends import Array, backend_of, is_array
 from .arithmetic import add, mul
 from .core import array_of, array_op, one_backend
+from .precision import CUDA_WIDEST, LOWER
 from .shape import Shape, squeeze, transpose, unsqueeze, with_rank
 
 
@@ -56,7 +57,7 @@ def _product_name(node: Any) -> str:
     return {(1, 1): "DotBackward0", (2, 1): "MvBackward0", (2, 2): "MmBackward0"}.get((a, b), "MatmulBackward0")
 
 
-@array_op(grad_name=_product_name, linear=["input", "other"])
+@array_op(grad_name=_product_name, linear=["input", "other"], precision=LOWER)
 def matmul(input: Array, other: Array) -> Array:
     """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
     _check("matmul", input, other)
@@ -105,7 +106,7 @@ def _matmul_batch(
 matmul.derivative(input=_matmul_input, other=_matmul_other)
 
 
-@array_op(grad_name="MmBackward0", linear=["input", "mat2"])
+@array_op(grad_name="MmBackward0", linear=["input", "mat2"], precision=LOWER)
 def mm(input: Array, mat2: Array) -> Array:
     """The product of two matrices (n, k) and (k, m): (n, m)."""
     _check("mm", input, mat2, ("self", "mat2"))
@@ -134,7 +135,7 @@ mm.batching(_as_matmul(_check_mm))
 mm.derivative(input=lambda g, mat2: mm(g, transposed(mat2)), mat2=lambda g, input: mm(transposed(input), g))
 
 
-@array_op(linear=["input", "mat2"])
+@array_op(linear=["input", "mat2"], precision=LOWER)
 def bmm(input: Array, mat2: Array) -> Array:
     """The products of a batch of matrices (b, n, k) and (b, k, m): (b, n, m)."""
     _check("bmm", input, mat2, ("self", "mat2"))
@@ -154,7 +155,7 @@ bmm.batching(_as_matmul(_check_bmm))
 bmm.derivative(input=lambda g, mat2: bmm(g, transposed(mat2)), mat2=lambda g, input: bmm(transposed(input), g))
 
 
-@array_op(linear=["input", "tensor"])
+@array_op(linear=["input", "tensor"], precision=CUDA_WIDEST)
 def dot(input: Array, tensor: Array) -> Array:
     """The inner product of two vectors of equal length."""
     if is_array(input) and is_array(tensor) and input.dtype != tensor.dtype:
@@ -182,7 +183,7 @@ dot.batching(_as_matmul(_check_dot))
 dot.derivative(input=lambda g, tensor: mul(g, tensor), tensor=lambda g, input: mul(g, input))
 
 
-@array_op(method=False, grad_name="AddmmBackward0")
+@array_op(method=False, grad_name="AddmmBackward0", precision=LOWER)
 def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     """`input @ weight.T + bias` for input (..., in), weight (out, in) and bias (out,): (..., out)."""
     _check_linear(input, weight, bias)

@@ -16,6 +16,7 @@ from .core import ArrayOp, array_op, one_backend
 from .custom import CustomReduction
 from .elementwise import Elementwise, broadcast_shape, common_shape, elementwise, kinds_of
 from .gathering import scatter_add_zeros
+from .precision import FLOAT32
 from .reductions import _MEAN, mean, reduce_array
 from .reductions import sum as sum_op
 from .rows import negative_log_likelihood
@@ -45,6 +46,7 @@ class ExpressionLoss:
             method=False,
             derivative=derivative,
             static=static,
+            precision=FLOAT32,
         )
         elements = self.elements
 
@@ -61,7 +63,9 @@ class ExpressionLoss:
             whole = Reduction(program, "sum", _MEAN if reduction == "mean" else None)
             return backend.reduce(whole, operands, compute, compute, shape, axes, False)
 
-        self.reduced: ArrayOp = array_op(reduced, name=f"{name}_reduced", grad_name=grad_name, public=False)
+        self.reduced: ArrayOp = array_op(
+            reduced, name=f"{name}_reduced", grad_name=grad_name, public=False, precision=FLOAT32
+        )
 
         @self.reduced.joint_derivative
         def rule(
@@ -190,6 +194,7 @@ def difference(input: Scalar, other: Scalar, *, eps: float) -> Scalar:
     grad_name="BinaryCrossEntropyWithLogitsBackward0",
     promote="float",
     method=False,
+    precision=FLOAT32,
 )
 def bce_with_logits_pos_weight(input: Scalar, target: Scalar, pos_weight: Scalar) -> Scalar:
     """Binary cross-entropy with positive examples weighted by `pos_weight`."""
@@ -198,7 +203,7 @@ def bce_with_logits_pos_weight(input: Scalar, target: Scalar, pos_weight: Scalar
     return (1 - target) * input + scale * tail
 
 
-@array_op(name="nll_loss_rows", public=False, grad_name="NllLossBackward0")
+@array_op(name="nll_loss_rows", public=False, grad_name="NllLossBackward0", precision=FLOAT32)
 def nll_loss(
     input: Array, target: Array, weight: Array | None, reduction: str, ignore_index: int
 ) -> tuple[Array, Array, Array]:

@@ -12,6 +12,7 @@ from .arithmetic import add, mul, sub
 from .convert import to_copy
 from .core import array_of, array_op, one_backend
 from .functions import rsqrt
+from .precision import CUDA_FLOAT32
 from .reductions import mean
 
 Shape = tuple[int, ...]
@@ -93,7 +94,7 @@ def _gradients(
     return _shaped(found[0], x.shape), _shaped(found[1], shape), _shaped(found[2], shape)
 
 
-@array_op(name="native_layer_norm", public=False, grad_name="NativeLayerNormBackward0")
+@array_op(name="native_layer_norm", public=False, grad_name="NativeLayerNormBackward0", precision=CUDA_FLOAT32)
 def layer_norm(
     input: Array, weight: Array | None, bias: Array | None, normalized_shape: Shape, eps: float
 ) -> tuple[Array, Array, Array]:
@@ -151,7 +152,7 @@ def _layer_norm_composite(input: Any, weight: Any, normalized_shape: Shape, eps:
     return _scaled(sub(x, _mean(x, normalized_shape)), weight, bias, normalized_shape, eps, input)
 
 
-@array_op(name="native_rms_norm", public=False, grad_name="FusedRmsNormBackward0")
+@array_op(name="native_rms_norm", public=False, grad_name="FusedRmsNormBackward0", precision=CUDA_FLOAT32)
 def rms_norm(input: Array, weight: Array | None, normalized_shape: Shape, eps: float) -> tuple[Array, Array]:
     """`x / sqrt(mean(x^2) + eps) * weight` over the last dimensions, which are `normalized_shape`.
 

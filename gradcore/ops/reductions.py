@@ -19,6 +19,7 @@ from .core import array_of, array_op
 from .dims import Dims, kept_shape, wrap_dim, wrap_dims
 from .elementwise import elementwise
 from .gathering import scatter_add_zeros
+from .precision import CUDA_FLOAT32, CUDA_RESULT, Precision, Rule
 from .shape import Shape, cat, expand, narrow, permute, reshape
 
 _identity = trace(lambda x: x)
@@ -128,7 +129,7 @@ def _numbered(name: str) -> Callable[[Any], str]:
     return lambda node: f"{name}Backward{int(node.attrs.get('dim') is not None)}"
 
 
-@array_op(grad_name=_numbered("Sum"), linear=["input"])
+@array_op(grad_name=_numbered("Sum"), linear=["input"], precision=CUDA_RESULT)
 def sum(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Array:
     """The sum over `dim` (an int, several, or None for all); integers and bools are summed as int64."""
     return reduce_array("sum", input, dim, keepdim, dtype=_integers_widen(input, dtype))
@@ -177,7 +178,7 @@ mean.derivative(
 )
 
 
-@array_op(name="prod_dim", grad_name=_numbered("Prod"), public=False)
+@array_op(name="prod_dim", grad_name=_numbered("Prod"), public=False, precision=Precision(Rule.FLOAT32, Rule.RESULT))
 def prod_dim(input: Array, dim: Dims, keepdim: bool, dtype: dtypes.dtype | None) -> Array:
     """The product over `dim`."""
     return reduce_array("prod", input, dim, keepdim, dtype=_integers_widen(input, dtype))
@@ -447,7 +448,7 @@ _EXP_SUM = Reduction(
 _ADD_TOP = trace(lambda x, top: x + call("where", call("isfinite", top), top, 0))
 
 
-@array_op
+@array_op(precision=CUDA_FLOAT32)
 def logsumexp(input: Array, dim: Dims, keepdim: bool = False) -> Array:
     """`log(sum(exp(input)))` over `dim` (an int or several), with the maximum subtracted first; of integers a float."""
     x = input
@@ -483,7 +484,7 @@ logsumexp.derivative(
 logsumexp.batching(along)
 
 
-@array_op(name="norm_dim", grad_name="LinalgVectorNormBackward0", public=False)
+@array_op(name="norm_dim", grad_name="LinalgVectorNormBackward0", public=False, precision=CUDA_FLOAT32)
 def norm_dim(input: Array, p: float, dim: Dims, keepdim: bool) -> Array:
     """The p-norm over `dim`: `sum(abs(x) ** p) ** (1 / p)`."""
     dtype = input.dtype

@@ -10,6 +10,7 @@ from .arithmetic import div, eq, mul, ne, neg, sub, where
 from .core import array_of, array_op, concrete, one_backend
 from .dims import wrap_dim
 from .functions import exp
+from .precision import CUDA_FLOAT32, FLOAT32
 from .reductions import along
 from .reductions import sum as sum_op
 from .shape import each_batched, squeeze, unsqueeze
@@ -44,13 +45,13 @@ def _softmax(x: Array, dim: int, log: bool) -> Array:
     return _from_rows(backend_of(x).softmax(_as_rows(x, axis), log, x.dtype), x.shape, axis)
 
 
-@array_op(name="softmax_dim", public=False, grad_name="SoftmaxBackward0")
+@array_op(name="softmax_dim", public=False, grad_name="SoftmaxBackward0", precision=CUDA_FLOAT32)
 def softmax(input: Array, dim: int) -> Array:
     """`exp(x) / sum(exp(x))` along `dim`."""
     return _softmax(input, dim, False)
 
 
-@array_op(name="log_softmax_dim", public=False, grad_name="LogSoftmaxBackward0")
+@array_op(name="log_softmax_dim", public=False, grad_name="LogSoftmaxBackward0", precision=CUDA_FLOAT32)
 def log_softmax(input: Array, dim: int) -> Array:
     """`x - log(sum(exp(x)))` along `dim`."""
     return _softmax(input, dim, True)
@@ -103,7 +104,7 @@ log_softmax.forward_derivative(lambda input_tangent, result, dim: _backward_grad
 softmax_backward.derivative(grad=_backward_grad, output=_backward_output)
 
 
-@array_op(name="cross_entropy_rows", public=False, grad_name="NllLossBackward0")
+@array_op(name="cross_entropy_rows", public=False, grad_name="NllLossBackward0", precision=FLOAT32)
 def cross_entropy(
     input: Array, target: Array, weight: Array | None, reduction: str, ignore_index: int, label_smoothing: float
 ) -> tuple[Array, Array, Array]:

@@ -10,6 +10,7 @@ from ..backends.cpp.types import wide
 from .core import array_of, array_op, concrete, one_backend
 from .dims import wrap_dim
 from .indexing import index_backward
+from .precision import CUDA_RESULT
 from .reductions import _at_index, along, check_extreme, extreme_rule
 from .shape import transpose
 
@@ -18,7 +19,7 @@ def _flipped(x: Array, axis: int) -> Array:
     return x[(slice(None),) * axis + (slice(None, None, -1),)]
 
 
-@array_op(linear=["input"])
+@array_op(linear=["input"], precision=CUDA_RESULT)
 def cumsum(input: Array, dim: int, *, dtype: dtypes.dtype | None = None) -> Array:
     """The sums of the elements up to each one along `dim`; integers and bools are summed as int64."""
     axis = wrap_dim(dim, input.ndim)

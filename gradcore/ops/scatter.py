@@ -23,6 +23,7 @@ from .gathering import (
     reached,
     scatter_add_zeros,
 )
+from .precision import CPU_WIDEST, CUDA_WIDEST
 from .reductions import sum as sum_op
 from .shape import Shape, expand, reshape
 
@@ -59,7 +60,7 @@ scatter_src.derivative(
 )
 
 
-@array_op(inplace=True, linear=["input src"])
+@array_op(inplace=True, linear=["input src"], precision=CUDA_WIDEST)
 def scatter_add(input: Array, dim: int, index: Array, src: Array) -> Array:
     """`input` with `src` added at the places that `index` names along `dim`: `out[index[i, j], j] += src[i, j]` for 0.
 
@@ -256,7 +257,7 @@ def _times(g: Any, alpha: float) -> Any:
     return g if alpha == 1 else mul(g, alpha)
 
 
-@array_op(inplace=True, linear=["input source"])
+@array_op(inplace=True, linear=["input source"], precision=CPU_WIDEST)
 def index_copy(input: Array, dim: int, index: Array, source: Array) -> Array:
     """`input` with the slices of `source` along `dim` at the places `index`. Shapes and errors are `index_add`'s."""
     backend = one_backend("index_copy", (input, index, source), ("input", "index", "source"))

@@ -11,6 +11,7 @@ from ..backends import Array, backend_of
 from ..formats import contiguous_format, memory_format, order_of, preserve_format
 from .core import array_op, one_backend
 from .dims import wrap_dim
+from .precision import CPU_WIDEST
 
 Shape = Sequence[int]
 
@@ -271,7 +272,7 @@ clone.batching(lambda input: clone(input))
 clone.derivative(input=lambda g: g)
 
 
-@array_op(method=False, linear=["tensors"], apart=True)
+@array_op(method=False, linear=["tensors"], apart=True, precision=CPU_WIDEST)
 def cat(tensors: Sequence[Array], dim: int = 0) -> Array:
     """The tensors joined along an existing dimension; one-dimensional empty ones are skipped."""
     if not tensors:
@@ -369,7 +370,7 @@ narrow_backward.batching(
 narrow_backward.derivative(grad=lambda g, dim, start, length: narrow(g, dim=dim, start=start, length=length))
 
 
-@array_op(method=False, linear=["tensors"])
+@array_op(method=False, linear=["tensors"], precision=CPU_WIDEST)
 def stack(tensors: Sequence[Array], dim: int = 0) -> Array:
     """Tensors of one shape joined along a new dimension."""
     if not tensors:

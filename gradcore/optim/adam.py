@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..backends import Backend
+from ..backends import Backend, backend_of
 from ..expr import Scalar, call
 from ..ops.updates import MultiTensorUpdate
 from ..tensor.creation import ones_like
+from ..tensor.functions import where
 from .multi_tensor import (
     Group,
     MultiTensorOptimizer,
@@ -252,7 +253,8 @@ class NAdam(MultiTensorOptimizer):
         mu = beta1 * (1 - 0.5 * 0.96 ** (step * decay))
         following = beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * decay))
         for state in states:
-            state["mu_product"].mul_(mu)
+            skip = self._skip(backend_of(state["mu_product"]._array))
+            state["mu_product"].mul_(mu if skip is None else where(skip > 0, 1.0, mu))
         product = number(states[0]["mu_product"])
         root = (1 - beta2**step) ** 0.5
         return {

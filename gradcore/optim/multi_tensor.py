@@ -23,6 +23,12 @@ class MultiTensorOptimizer(Optimizer):
 
     # What happens to each element.
     _update: MultiTensorUpdate
+    # While `GradScaler` makes a step: by device a number there, unless which is 0 nothing may change.
+    found_inf: dict[Backend, Any] | None = None
+
+    def capturable(self) -> bool:
+        """Whether a step never asks a GPU for anything, so that whether to make it can be decided there."""
+        return all(group.get("capturable") and all(p.is_cuda for p in group["params"]) for group in self.param_groups)
 
     def _buffers(self, group: Group) -> dict[str, float | None]:
         """The tensors kept for each parameter, as the update's columns: what they are filled with first, None for one
@@ -60,8 +66,12 @@ class MultiTensorOptimizer(Optimizer):
                     for name, value in buffers.items()
                 ]
                 note_changes(params)
-                self._update(backend, [arrays(params), gradients(params), *columns], **settings)
+                skip = self._skip(backend)
+                self._update(backend, [arrays(params), gradients(params), *columns], skip=skip, **settings)
         return loss
+
+    def _skip(self, backend: Backend) -> Any:
+        return None if self.found_inf is None else self.found_inf[backend]
 
     def _states(self, params: list[Any], buffers: dict[str, float | None], group: Group) -> list[dict[str, Any]]:
         """The states of parameters, with all that is kept."""
@@ -83,7 +93,7 @@ class MultiTensorOptimizer(Optimizer):
             for state in states:
                 state["step"]._array.fill(key + 1)
             return key + 1
-        one_more(backend, [[state["step"]._array for state in states]])
+        one_more(backend, [[state["step"]._array for state in states]], skip=self._skip(backend))
         self._counts.update(dict.fromkeys(params, key + 1))
         return first
 

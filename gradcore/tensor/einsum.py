@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from ..autograd.autocast import with_precision
 from ..autograd.variable import Variable
+from ..ops.precision import CPU_LOWER, Precision, Rule
 from .functions import FUNCTIONS, METHODS, function
 
 if TYPE_CHECKING:
@@ -101,6 +103,7 @@ def _order(x: Any, labels: Labels, wanted: Labels) -> Any:
     return x
 
 
+@with_precision(CPU_LOWER)
 def _contract(a: Any, la: Labels, b: Any, lb: Labels, wanted: set[Any]) -> tuple[Any, Labels]:
     """The product of two tensors, summed over the labels of both that are not wanted any more: one matrix product."""
     size = {**dict(zip(lb, b.shape)), **dict(zip(la, a.shape))}
@@ -147,6 +150,7 @@ def _from_lists(args: Sequence[Any]) -> tuple[str, list[Any]]:
 
 
 @function
+@with_precision(Precision(None, Rule.LOWER))
 def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
     """The sum of products that an equation describes: `"bij,bjk->bik"` multiplies batches of matrices.
 

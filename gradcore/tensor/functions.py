@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import dtypes
+from ..autograd.autocast import uncast, with_precision
 from ..autograd.inplace import apply_inplace, apply_out, copy_values, write_out
 from ..autograd.tape import apply, elementwise_function
 from ..autograd.variable import Variable
@@ -20,6 +21,7 @@ from ..ops import reductions as R
 from ..ops.broadcast import broadcastable
 from ..ops.core import make_functions
 from ..ops.dims import wrap_dim
+from ..ops.precision import LOWER
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -287,7 +289,9 @@ def std(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 
 def _softmax(op: Op, input: Tensor, dim: int, dtype: dtypes.dtype | None) -> Tensor:
-    return apply(op, (input if dtype is None else input.to(dtype),), {"dim": dim})
+    if dtype is not None:  # what is asked for holds under autocast, too
+        return uncast(apply, op, (input.to(dtype),), {"dim": dim})
+    return apply(op, (input,), {"dim": dim})
 
 
 @function
@@ -412,6 +416,7 @@ def equal(input: Tensor, other: Tensor) -> bool:
 
 # ---------------------------------------------------------------- products
 @function
+@with_precision(LOWER)
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """`beta * input + alpha * (mat1 @ mat2)`."""
     if input.dtype is not mat1.dtype:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import dtypes
+from ..autograd.autocast import with_precision
 from ..autograd.grad_mode import mode
 from ..autograd.inplace import apply_inplace, copy_values
 from ..autograd.tape import apply, wants_grad
@@ -17,6 +18,7 @@ from ..backends import backend_of, is_array
 from ..ops import indexing
 from ..ops.broadcast import broadcastable
 from ..ops.convert import to_copy
+from ..ops.precision import CUDA_WIDEST
 from ..ops.shape import clone
 from . import creation
 from .functions import METHODS, function
@@ -195,6 +197,7 @@ def _array_entry(tensor: Any, k: Any) -> Any:
 
 
 @function
+@with_precision(CUDA_WIDEST)
 def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False) -> Tensor:
     """`input` with `values`, which broadcast, written (or, with `accumulate`, added) to `input[indices]`.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+from ..autograd.autocast import Snapshot
 from ..autograd.derivatives import with_tangent_of
 from ..autograd.engine import check_versions
 from ..autograd.function import Function
@@ -182,7 +183,7 @@ class _Call:
     def __init__(
         self, function: Callable[..., Any], args: Any, kwargs: Any, context: AbstractContextManager[Any]
     ) -> None:
-        self.function, self.context = function, context
+        self.function, self.context, self.autocast = function, context, Snapshot()
         leaves, self.structure = flatten((args, kwargs))
         self.tensors = [i for i, x in enumerate(leaves) if isinstance(x, Tensor)]
         self.wanted = [wants_grad(leaves[i]) for i in self.tensors]
@@ -240,7 +241,7 @@ class _Call:
         try:
             if self.random_state is not None:
                 default_generator.set_state(self.random_state)
-            with enable_grad(), saved_tensors_hooks(pack, _never), self.context:
+            with enable_grad(), saved_tensors_hooks(pack, _never), self.autocast, self.context:
                 self.function(*args, **kwargs)
         except _Stop:
             pass

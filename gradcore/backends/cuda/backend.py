@@ -309,6 +309,17 @@ class CudaBackend(Backend):
     ) -> None:
         self._multi_tensor.update(name, program, columns, numbers)
 
+    def multi_tensor_flagged(
+        self,
+        name: str,
+        program: Program,
+        columns: Sequence[Sequence[Array]],
+        numbers: Sequence[Number | Array],
+        flag: Program,
+        found: Array,
+    ) -> None:
+        self._multi_tensor.update(name, program, columns, numbers, (flag, found))
+
     def multi_tensor_reduce(self, name: str, map: Program, combine: str, arrays: Sequence[Array]) -> Array:
         partials = self._multi_tensor.reduce(name, map, combine, arrays)
         if not partials:

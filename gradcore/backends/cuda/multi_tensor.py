@@ -34,9 +34,15 @@ class MultiTensor:
         self._chunks: dict[tuple[int, ...], tuple[Array, int]] = {}
 
     def update(
-        self, name: str, program: Program, columns: Sequence[Sequence[Array]], numbers: Sequence[Number | Array]
+        self,
+        name: str,
+        program: Program,
+        columns: Sequence[Sequence[Array]],
+        numbers: Sequence[Number | Array],
+        flagged: tuple[Program, Array] | None = None,
     ) -> None:
-        """See `Backend.multi_tensor`."""
+        """See `Backend.multi_tensor` and, with `flagged`, `multi_tensor_flagged`."""
+        flag, outs = (None, ()) if flagged is None else (flagged[0], flagged[1:])
         groups: dict[tuple[np.dtype, ...], list[tuple[Array, ...]]] = {}
         scattered: list[tuple[Array, Array]] = []  # arrays that are not contiguous, and their contiguous copies
         for arrays in zip(*columns):
@@ -50,11 +56,11 @@ class MultiTensor:
         for dtypes, tensors in groups.items():
             compute = wide(dtypes[0])
             there = tuple([isinstance(n, self._array_type) for n in numbers])
-            kernel, number = self._kernel(name, program, dtypes, there)
+            kernel, number = self._kernel(name, program, dtypes, there, flag)
             chunks, blocks = self._chunk_table(tuple(arrays[0].size for arrays in tensors))
             tables = (self._address_table(tensors), chunks, np.int32(len(tensors)))
             given: list[Any] = [n.astype(compute, copy=False) if hasattr(n, "astype") else number(n) for n in numbers]
-            kernel((blocks,), (_BLOCK,), (*tables, *given))
+            kernel((blocks,), (_BLOCK,), (*tables, *given, *outs))
         for array, copy in scattered:
             array[...] = copy
 
@@ -83,12 +89,14 @@ class MultiTensor:
             self._kernels[key] = found
         return found
 
-    def _kernel(self, name: str, program: Program, dtypes: tuple[np.dtype, ...], there: tuple[bool, ...]) -> Any:
-        key = (name, program, dtypes, there)
+    def _kernel(
+        self, name: str, program: Program, dtypes: tuple[np.dtype, ...], there: tuple[bool, ...], flag: Program | None
+    ) -> Any:
+        key = (name, program, dtypes, there, flag)
         found = self._kernels.get(key)
         if found is None:
             compute, function = computed(wide(dtypes[0])), f"multi_tensor_{name}"
-            text = _text(function, program, dtypes, there, compute)
+            text = _text(function, program, dtypes, there, compute, flag)
             subject = f"the {name} step of {dtypes[0].name} parameters"
             (kernel,) = self._compiler.kernels(text, (function,), subject)
             found = self._kernels[key] = (kernel, scalar(compute))
@@ -118,7 +126,14 @@ class MultiTensor:
         return found
 
 
-def _text(name: str, program: Program, dtypes: tuple[np.dtype, ...], there: tuple[bool, ...], compute: str) -> str:
+def _text(
+    name: str,
+    program: Program,
+    dtypes: tuple[np.dtype, ...],
+    there: tuple[bool, ...],
+    compute: str,
+    flag: Program | None,
+) -> str:
     """A kernel for columns of these dtypes; `there` tells which numbers lie on the device."""
     columns = range(len(dtypes))
     changed = [i for i in columns if i != 1]
@@ -135,9 +150,19 @@ def _text(name: str, program: Program, dtypes: tuple[np.dtype, ...], there: tupl
     ]
     elements = [f"const A x{i} = gc::to<A>(v{i}[k]);" for i in columns] + lines
     elements += [f"v{i}[k] = gc::to<{types[i]}>({out.text});" for i, out in zip(changed, outputs)]
+    flags: list[str] = []
+    if flag is not None:  # (named apart from what the update computes)
+        tests, (value,) = emit(flag, {flag.inputs[0]: Value("x0", compute)}, compute)
+        elements += ["{", *tests, f"any |= ({value.text}) != 0;", "}"]
+        loads.append("bool any = false;")
+        members.append("float *found;")
+        flags = ["if (any) atomicExch(found, 1.0f);"]
     parameters = "".join(f", const A {'*__restrict__ ' * t}n{i}" for i, t in zip(numbers, there))
     arguments = [f"chunk.array<{types[i]}>({i})" for i in columns]
     arguments += [f"{'*' * t}n{i}" for i, t in zip(numbers, there)]
+    if flag is not None:
+        parameters += ", float *__restrict__ found"
+        arguments.append("found")
     return (
         _head(compute, dtypes)
         + "struct Update {\n"
@@ -147,7 +172,7 @@ def _text(name: str, program: Program, dtypes: tuple[np.dtype, ...], there: tupl
         + "#pragma unroll\n    for (int k = 0; k < N; k++) {\n"
         + indented(elements, 3)
         + "    }\n"
-        + indented([f"gc::store<N>(p{i} + i, v{i});" for i in changed], 2)
+        + indented([f"gc::store<N>(p{i} + i, v{i});" for i in changed] + flags, 2)
         + "  }\n};\n"
         + f'extern "C" __global__ void __launch_bounds__({_BLOCK}, 1)\n'
         + f"    {name}(const unsigned long long *__restrict__ addresses, const long long *__restrict__ chunks,\n"

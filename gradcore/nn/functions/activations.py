@@ -5,10 +5,12 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from ...autograd.autocast import with_precision
 from ...autograd.inplace import apply_inplace
 from ...autograd.tape import apply
 from ...ops import activations
 from ...ops.elementwise import Elementwise
+from ...ops.precision import LOWER
 from ...tensor.creation import empty_like, zeros_like
 from ...tensor.functions import FUNCTIONS, runner
 from ...tensor.tensor import Tensor
@@ -241,6 +243,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return apply(activations.glu, (input,), {"dim": dim})
 
 
+@with_precision(LOWER)
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """`input` where it is positive, else `weight * input` (He et al., ICCV 2015).
 

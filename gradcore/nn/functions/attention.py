@@ -6,10 +6,12 @@ import math
 from typing import Any
 
 from ... import dtypes
+from ...autograd.autocast import with_precision
 from ...autograd.tape import apply
 from ...backends import backend_of
 from ...ops import attention as ops
 from ...ops import linalg
+from ...ops.precision import LOWER
 from ...tensor import functions
 from ...tensor.creation import zeros
 from ...tensor.tensor import Tensor
@@ -81,6 +83,7 @@ def _repeated(query: Any, key: Any, value: Any) -> tuple[Any, Any]:
     return found[0], found[1]
 
 
+@with_precision(LOWER)
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,

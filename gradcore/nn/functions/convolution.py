@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ... import dtypes
+from ...autograd.autocast import with_precision
 from ...autograd.tape import apply
 from ...backends import Sliding
 from ...ops import convolution as ops
+from ...ops.precision import LOWER
 from ...tensor.tensor import Tensor
 from .families import documented
 
@@ -104,6 +106,7 @@ def _x(sizes: Sequence[int]) -> str:
     return f"({' x '.join(map(str, sizes))})"
 
 
+@with_precision(LOWER)
 def _convolution(
     op: str,
     ndim: int,
@@ -152,6 +155,7 @@ def _extents(x: Tensor, sliding: Sliding) -> tuple[int, ...]:
     return tuple((n - r) // s + 1 for n, r, s in zip(padded, reach, sliding.stride))
 
 
+@with_precision(LOWER)
 def _transposed(
     op: str,
     ndim: int,

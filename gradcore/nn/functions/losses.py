@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from ... import dtypes
+from ...autograd.autocast import with_precision
 from ...autograd.inplace import write_out
 from ...autograd.tape import apply
 from ...backends import backend_of
 from ...ops import ctc, losses, rows
 from ...ops.core import concrete
 from ...ops.elementwise import broadcast_shape
+from ...ops.precision import CPU_FLOAT32, CUDA_FLOAT32, FLOAT32, Precision, Rule
 from ...ops.reductions import holds
 from ...tensor.creation import tensor
 from ...tensor.functions import FUNCTIONS
@@ -124,6 +126,7 @@ def cross_entropy(
     return loss.reshape(target.shape) if reduction == "none" else loss
 
 
+@with_precision(FLOAT32)
 def _soft_cross_entropy(
     input: Any, target: Any, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
 ) -> Any:
@@ -250,6 +253,7 @@ def huber_loss(
     return reduced(weighted, reduction)
 
 
+@with_precision(Precision(Rule.FLOAT32, Rule.BANNED))
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -320,6 +324,7 @@ def kl_div(
 
 
 # ---------------------------------------------------------------- similarities
+@with_precision(CUDA_FLOAT32)
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-08) -> Tensor:
     """The cosine of the angle between vectors along `dim`: their inner product over their norms, each at least `eps`.
 
@@ -349,6 +354,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, o
     return input / vector_norm(input, p, dim, True).clamp_min(eps)
 
 
+@with_precision(FLOAT32)
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,
@@ -382,6 +388,7 @@ def cosine_embedding_loss(
     return reduced(loss, reduction)
 
 
+@with_precision(FLOAT32)
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -434,6 +441,7 @@ def triplet_loss(
     return reduced((near - far + margin).clamp_min(0), reduction)
 
 
+@with_precision(FLOAT32)
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,
@@ -502,6 +510,7 @@ def _lengths(name: str, given: Any, batch: int) -> list[int]:
     return found
 
 
+@with_precision(CPU_FLOAT32)
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,

@@ -6,9 +6,11 @@ from math import prod
 from typing import Any
 
 from ... import dtypes
+from ...autograd.autocast import with_precision
 from ...autograd.grad_mode import no_grad
 from ...autograd.tape import apply
 from ...ops import channel_norms
+from ...ops.precision import CUDA_FLOAT32
 from ...tensor.tensor import Tensor
 from .pooling import avg_pool1d
 from .resampling import pad
@@ -130,6 +132,7 @@ def instance_norm(
     return out
 
 
+@with_precision(CUDA_FLOAT32)
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:

@@ -8,9 +8,11 @@ from math import inf, prod
 from typing import Any
 
 from ... import dtypes
+from ...autograd.autocast import with_precision
 from ...autograd.tape import apply
 from ...backends import Windows
 from ...ops import pooling as ops
+from ...ops.precision import CPU_FLOAT32
 from ...tensor.tensor import Tensor
 from .families import documented
 
@@ -224,6 +226,7 @@ def avg_pool2d(
     return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
+@with_precision(CPU_FLOAT32)
 def avg_pool3d(
     input: Tensor,
     kernel_size: Sizes,
@@ -331,6 +334,7 @@ def max_pool2d_with_indices(
 
 
 @documented(_MAX_POOL, 3)
+@with_precision(CPU_FLOAT32)
 def max_pool3d(
     input: Tensor,
     kernel_size: Sizes,
@@ -343,6 +347,7 @@ def max_pool3d(
     return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
+@with_precision(CPU_FLOAT32)
 def max_pool3d_with_indices(
     input: Tensor,
     kernel_size: Sizes,
@@ -431,15 +436,18 @@ def adaptive_max_pool2d_with_indices(input: Tensor, output_size: Any, return_ind
 
 
 @documented(_ADAPTIVE, 3, what="mean", more="")
+@with_precision(CPU_FLOAT32)
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     return _adaptive_avg_pool(3, input, output_size)
 
 
 @documented(_ADAPTIVE, 3, what="largest element", more=_INDICES)
+@with_precision(CPU_FLOAT32)
 def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     return _adaptive_max_pool(3, input, output_size, return_indices)
 
 
+@with_precision(CPU_FLOAT32)
 def adaptive_max_pool3d_with_indices(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """`adaptive_max_pool3d` with its indices."""
     return _adaptive_max_pool(3, input, output_size, True)

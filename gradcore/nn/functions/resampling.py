@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from ... import dtypes
+from ...autograd.autocast import with_precision
 from ...autograd.tape import apply, wrap
 from ...backends import backend_of
 from ...ops import resampling
+from ...ops.precision import CPU_FLOAT32, CUDA_FLOAT32
 from ...tensor.tensor import Tensor
 
 _SUPPORTED = """Supported combinations for non-constant padding:
@@ -58,8 +60,12 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         raise NotImplementedError(f"Unrecognised padding mode {mode}")
     if not 1 <= count <= 3 or ndim not in (count + 1, count + 2):
         raise NotImplementedError(f"Padding size {len(pad)} is not supported for {ndim}D input tensor.\n{_SUPPORTED}")
+    return (_padded if mode == "circular" else _mirrored)(input, sides, mode)
+
+
+def _padded(input: Tensor, sides: Sequence[tuple[int, int]], mode: str) -> Tensor:
     out: Any = input
-    backend = backend_of(input._array)
+    ndim, count, backend = input.ndim, len(sides), backend_of(input._array)
     for i, (before, after) in enumerate(sides):
         axis = ndim - 1 - i
         n = input.shape[axis]
@@ -73,6 +79,9 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
             rows = wrap(backend.from_host(places[None]))
             out = apply(resampling.resample, (out, rows, None), {"dim": axis})
     return out
+
+
+_mirrored = with_precision(CPU_FLOAT32)(_padded)
 
 
 def _reflected(i: Any, n: int, sides: tuple[int, int], axis: int, shape: Any) -> Any:
@@ -179,9 +188,15 @@ def interpolate(
         raise NotImplementedError(
             f"\"upsample_{name}{spatial}d\" not implemented for '{dtypes.type_name(input._array.dtype)}'"
         )
+    return (_resized if mode == "area" else _interpolated)(input, sizes, scales, mode, align_corners)
+
+
+def _resized(
+    input: Tensor, sizes: Sequence[int], scales: Sequence[float | None], mode: str, align_corners: bool | None
+) -> Tensor:
     out: Any = input
     kind = np.float64 if input.dtype is dtypes.float64 else np.float32
-    for i, (n, m, scale) in enumerate(zip(shown, sizes, scales)):
+    for i, (n, m, scale) in enumerate(zip(input.shape[2:], sizes, scales)):
         if n == m and (scale is None or scale == 1):  # each element is its own place in all modes
             continue
         places, weights = _TERMS.get(mode, _linear)(n, m, scale, bool(align_corners), kind)
@@ -190,6 +205,9 @@ def interpolate(
         terms = None if weights is None else wrap(backend.from_host(weights.astype(kind)))
         out = apply(resampling.resample, (out, rows, terms), {"dim": i + 2})
     return out.clone() if out is input else out
+
+
+_interpolated = with_precision(CUDA_FLOAT32)(_resized)
 
 
 def _step(n: int, m: int, scale: float | None, kind: Any) -> Any:
