@@ -8,8 +8,8 @@ from typing import Any, overload
 
 import numpy as np
 
-from . import autograd as autograd
 from . import amp as amp
+from . import autograd as autograd
 from . import cuda as cuda
 from . import func as func
 from . import linalg as linalg

@@ -247,6 +247,7 @@ def package() -> str:
         "from .tensor.functions import max_result, median_result, min_result\n"
     )
     imports.setdefault(".tensor.selecting", []).append("from .tensor.selecting import sort_result, topk_result\n")
+    imports["."].sort()  # (`__init__` imports them in the order in which they need each other)
     functions = {name: f for name, f in {**CREATION, **FUNCTIONS}.items() if name in public}
     variables = ["__version__: str\n"]
     for name in sorted(public - set(functions)):

@@ -317,6 +317,9 @@ def test_streams():
         {"timeout": -1},
         {"persistent_workers": True},
         {"multiprocessing_context": "spawn"},
+        {"multiprocessing_context": "spoon", "num_workers": 1},
+        {"prefetch_factor": 2},
+        {"prefetch_factor": -1, "num_workers": 1},
     ],
     ids=str,
 )
@@ -327,12 +330,3 @@ def test_options_refused_as_by_pytorch(options):
     with pytest.raises(ValueError) as refused:
         DataLoader([1, 2, 3], **options)
     assert str(refused.value) == str(expected.value)
-
-
-def test_what_is_not_there_yet_says_so():
-    with pytest.raises(
-        NotImplementedError, match="num_workers=2, but worker processes are not supported yet: use num_"
-    ):
-        DataLoader(range(3), num_workers=2)
-    with pytest.warns(UserWarning, match="pin_memory=True has no effect yet"):
-        DataLoader(range(3), pin_memory=True)

@@ -601,6 +601,10 @@ class TensorMethods(Variable):
         """Swap two dimensions of the tensor itself."""
     def swapdims_(self, dim0: _int, dim1: _int) -> Self:
         """Swap two dimensions of the tensor itself."""
+    def pin_memory(self, device: Any = None) -> Tensor:
+        """The tensor in page-locked host memory, from where it gets to a GPU faster; itself if it is there."""
+    def is_pinned(self, device: Any = None) -> _bool:
+        """Whether the tensor is in page-locked host memory."""
     def scatter(
         self,
         dim: _int,

@@ -10,6 +10,7 @@ from ..ops import REGISTRY, Elementwise
 from . import creation, indexing
 from . import einsum as _einsum  # noqa: F401  what they add is installed, too
 from . import joining as _joining  # noqa: F401
+from . import pinning as _pinning  # noqa: F401
 from . import selecting as _selecting  # noqa: F401
 from .functions import FUNCTIONS, METHODS
 from .tensor import Tensor

@@ -23,7 +23,7 @@ from ..autograd.tangents import tangent_of
 from ..autograd.tape import apply, node_of, set_tensor_type, tell, wants_grad, wrap
 from ..autograd.tracer import Tracer
 from ..autograd.variable import AccumulateGrad, Extra, Variable, bare, bump, shown
-from ..backends import backend_for, backend_of
+from ..backends import backend_for, backend_of, cpu
 from ..devices import device as Device
 from ..formats import memory_format, preserve_format
 from ..ops.convert import to_copy
@@ -557,7 +557,8 @@ class Tensor(Exchange):
 
 
 def _rebuild(cls: Any, host: np.ndarray, device: str, requires_grad: bool) -> Tensor:
-    out = bare(cls, backend_for(Device(device)).from_host(host))
+    backend = backend_for(Device(device))
+    out = bare(cls, host if backend is cpu else backend.from_host(host))  # (`host` is nobody else's)
     if requires_grad:
         out._requires_grad = True
     return out

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ...devices import device as Device
 from ..base import Array
 from ..precision import matmul
@@ -19,7 +21,9 @@ __all__ = [
     "backend_for",
     "backend_of",
     "device_count",
+    "is_pinned",
     "matmul",
+    "pinned",
     "preferred_blas_library",
     "started",
 ]
@@ -47,6 +51,25 @@ def device_count() -> int:
 def started() -> bool:
     """Whether a device has been used."""
     return bool(_backends)
+
+
+def pinned(array: np.ndarray) -> np.ndarray:
+    """A copy of an array of the host in page-locked memory; itself if it is there."""
+    if is_pinned(array):
+        return array
+    memory = driver.library().cuda.alloc_pinned_memory(max(array.nbytes, 1))
+    out = np.frombuffer(memory, array.dtype, array.size).reshape(array.shape)
+    out[...] = array
+    return out
+
+
+def is_pinned(array: np.ndarray) -> bool:
+    """Whether an array of the host was made by `pinned`, or is a view of one that was."""
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    base = base.obj if isinstance(base, memoryview) else base
+    return isinstance(base, driver.library().cuda.PinnedMemoryPointer)
 
 
 def backend_for(device: Device) -> CudaBackend:

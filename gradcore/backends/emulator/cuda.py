@@ -284,3 +284,12 @@ class _Runtime(SimpleNamespace):
 
 
 runtime = _Runtime()
+
+
+class PinnedMemoryPointer(bytearray):
+    """Page-locked memory of the host: here any memory is as good."""
+
+
+def alloc_pinned_memory(size: int) -> PinnedMemoryPointer:
+    """Page-locked memory of so many bytes."""
+    return PinnedMemoryPointer(size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, MutableMapping, MutableSequence, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,10 +60,15 @@ def default_convert(data: Any) -> Any:
         return data
     if isinstance(data, (np.ndarray, np.number, np.bool_)):
         return data if data.dtype.kind in "SUO" else as_tensor(np.asarray(data))
+    return converted(data, default_convert)
+
+
+def converted(data: Any, convert: Callable[[Any], Any]) -> Any:
+    """A mapping or a sequence (but for strings) with its items converted; anything else as it is."""
     if isinstance(data, Mapping):
-        return _like_mapping(data, {key: default_convert(value) for key, value in data.items()})
+        return _like_mapping(data, {key: convert(value) for key, value in data.items()})
     if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
-        return _like_sequence(data, [default_convert(item) for item in data])
+        return _like_sequence(data, [convert(item) for item in data])
     return data
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 import operator
@@ -24,12 +25,18 @@ class Dataset(Generic[T_co]):
     def __getitem__(self, index: Any) -> T_co:
         raise NotImplementedError("Subclasses of Dataset should implement __getitem__.")
 
+    def __add__(self, other: Any) -> Any:
+        return ConcatDataset([self, other])
+
 
 class IterableDataset(Dataset[T_co]):
     """Samples one after another, as from a stream: subclasses define `__iter__()`."""
 
     def __iter__(self) -> Iterator[T_co]:
         raise NotImplementedError("Subclasses of IterableDataset should implement __iter__.")
+
+    def __add__(self, other: Any) -> Any:
+        return ChainDataset([self, other])
 
 
 class TensorDataset(Dataset[tuple[Tensor, ...]]):
@@ -54,6 +61,102 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
 
     def __len__(self) -> int:
         return self.tensors[0].size(0)
+
+
+class StackDataset(Dataset[Any]):
+    """Sample `i` holds the samples `i` of several datasets: a tuple of them, or, for datasets by name, a dictionary.
+
+    >>> StackDataset(images=range(3), labels="abc")[1]
+    {'images': 1, 'labels': 'b'}
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if args and kwargs:
+            raise ValueError(
+                "Supported either ``tuple``- (via ``args``) or``dict``- (via ``kwargs``) like input/output, but both "
+                "types are given."
+            )
+        if not args and not kwargs:
+            raise ValueError("At least one dataset should be passed")
+        self.datasets: Any = args or kwargs
+        lengths = {len(dataset) for dataset in args or kwargs.values()}
+        if len(lengths) > 1:
+            raise ValueError("Size mismatch between datasets")
+        (self._length,) = lengths
+
+    def _each(self, take: Callable[[Any], Any]) -> Any:
+        if isinstance(self.datasets, dict):
+            return {name: take(dataset) for name, dataset in self.datasets.items()}
+        return tuple(map(take, self.datasets))
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._each(lambda dataset: dataset[index])
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        def several(dataset: Any) -> Any:
+            found = dataset.__getitems__(indices) if hasattr(dataset, "__getitems__") else [dataset[i] for i in indices]
+            if len(found) != len(indices):
+                raise ValueError(f"Nested dataset's output size mismatch. Expected {len(indices)}, got {len(found)}")
+            return found
+
+        columns = self._each(several)
+        if isinstance(columns, dict):
+            return [dict(zip(columns, row)) for row in zip(*columns.values())]
+        return list(zip(*columns))
+
+    def __len__(self) -> int:
+        return self._length
+
+
+class ConcatDataset(Dataset[T_co]):
+    """The samples of several datasets, one dataset after the other; `dataset + other` makes one.
+
+    >>> list(ConcatDataset([range(2), range(5, 7)]))
+    [0, 1, 5, 6]
+    """
+
+    datasets: list[Any]
+    cumulative_sizes: list[int]
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = list(datasets)
+        if not self.datasets:
+            raise AssertionError("datasets should not be an empty iterable")
+        if any(isinstance(d, IterableDataset) for d in self.datasets):
+            raise AssertionError("ConcatDataset does not support IterableDataset")
+        self.cumulative_sizes = list(itertools.accumulate(map(len, self.datasets)))
+
+    def __getitem__(self, index: int) -> T_co:
+        if not -len(self) <= index:
+            raise ValueError("absolute value of index should not exceed dataset length")
+        if index >= len(self):
+            raise IndexError("list index out of range")
+        index += len(self) if index < 0 else 0
+        which = bisect.bisect_right(self.cumulative_sizes, index)
+        found: T_co = self.datasets[which][index - (self.cumulative_sizes[which - 1] if which else 0)]
+        return found
+
+    def __len__(self) -> int:
+        return self.cumulative_sizes[-1]
+
+
+class ChainDataset(IterableDataset[Any]):
+    """The samples of several iterable datasets, one stream after the other; `dataset + other` makes one."""
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = datasets
+
+    def _checked(self) -> Iterator[Any]:
+        for dataset in self.datasets:
+            if not isinstance(dataset, IterableDataset):
+                raise AssertionError("ChainDataset only supports IterableDataset")
+            yield dataset
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.chain.from_iterable(self._checked())
+
+    def __len__(self) -> int:
+        return sum(map(len, self._checked()))
 
 
 class Subset(Dataset[T_co]):
