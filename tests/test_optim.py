@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import re
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -450,108 +448,6 @@ def test_own_optimizers() -> None:
     optimizer.step()
     schedule.step()
     assert p.tolist() == [0.5, -0.5] and optimizer.param_groups[0]["lr"] == 0.25
-
-
-# ---------------------------------------------------------------- schedules
-SCHEDULES: dict[str, Callable[[Any, Any], Any]] = {
-    "StepLR": lambda s, o: s.StepLR(o, 4, gamma=0.3),
-    "MultiStepLR": lambda s, o: s.MultiStepLR(o, [2, 5, 5, 9], gamma=0.5),
-    "ExponentialLR": lambda s, o: s.ExponentialLR(o, 0.8),
-    "LinearLR": lambda s, o: s.LinearLR(o, start_factor=0.25, end_factor=0.75, total_iters=6),
-    "CosineAnnealingLR": lambda s, o: s.CosineAnnealingLR(o, 6, eta_min=0.01),
-    "LambdaLR": lambda s, o: s.LambdaLR(o, [lambda n: 0.9**n, lambda n: 1 / (n + 1)]),
-}
-
-
-def scheduled(t: Any, names: tuple[str, ...], steps: int = 25) -> list[list[float]]:
-    optimizer = t.optim.SGD([{"params": [one(t)], "lr": 0.5}, {"params": [one(t)]}], lr=0.1)
-    made = [SCHEDULES[n](t.optim.lr_scheduler, optimizer) for n in names]
-    rates = []
-    for _ in range(steps):
-        rates.append([float(group["lr"]) for group in optimizer.param_groups] + made[0].get_last_lr())
-        optimizer.step()
-        for schedule in made:
-            schedule.step()
-    return rates
-
-
-@pytest.mark.parametrize(
-    "names", [*[(n,) for n in SCHEDULES], ("LinearLR", "StepLR"), ("CosineAnnealingLR", "ExponentialLR")], ids="+".join
-)
-def test_schedules(oracle: Any, names: tuple[str, ...]) -> None:
-    np.testing.assert_allclose(scheduled(gc, names), scheduled(oracle, names), rtol=1e-12, atol=1e-15)
-
-
-def test_schedules_by_hand() -> None:
-    cosine = [r[1] for r in scheduled(gc, ("CosineAnnealingLR",), 7)]
-    np.testing.assert_allclose(cosine, [0.01 + 0.09 * (1 + np.cos(np.pi * n / 6)) / 2 for n in range(7)], rtol=1e-12)
-    steps = [r[1] for r in scheduled(gc, ("StepLR",), 12)]
-    np.testing.assert_allclose(steps, [0.1 * 0.3 ** (n // 4) for n in range(12)], rtol=1e-12)
-
-
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_schedules_resume(oracle: Any, name: str) -> None:
-    def halfway(t: Any) -> tuple[Any, Any]:
-        optimizer = t.optim.SGD([{"params": [one(t)], "lr": 0.5}, {"params": [one(t)]}], lr=0.1)
-        schedule = SCHEDULES[name](t.optim.lr_scheduler, optimizer)
-        optimizer.step()
-        return optimizer, schedule
-
-    optimizer, schedule = halfway(gc)
-    for _ in range(5):
-        schedule.step()
-    theirs = halfway(oracle)[1]
-    assert set(schedule.state_dict()) == set(theirs.state_dict())
-    again, resumed = halfway(gc)
-    again.load_state_dict(optimizer.state_dict())
-    resumed.load_state_dict(schedule.state_dict())
-    for _ in range(5):
-        schedule.step()
-        resumed.step()
-        assert resumed.get_last_lr() == schedule.get_last_lr()
-        assert [g["lr"] for g in again.param_groups] == schedule.get_last_lr()
-
-
-def test_lambda_objects_keep_their_attributes() -> None:
-    class Decay:
-        def __init__(self, rate: float):
-            self.rate = rate
-
-        def __call__(self, n: int) -> float:
-            return self.rate**n
-
-    first = lr_scheduler.LambdaLR(SGD([one(gc)]), Decay(0.5))
-    state = first.state_dict()
-    assert state["lr_lambdas"] == [{"rate": 0.5}]
-    other = Decay(0.1)
-    lr_scheduler.LambdaLR(SGD([one(gc)]), other).load_state_dict(state)
-    assert other.rate == 0.5
-
-
-def messages(t: Any) -> list[str]:
-    optimizer = t.optim.SGD([one(t)], lr=0.1)
-    schedule = t.optim.lr_scheduler.StepLR(optimizer, 1)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        schedule.step()
-        schedule.get_lr()
-    if t is gc:
-        assert all(w.filename == __file__ for w in caught)
-    return [f"{w.category.__name__}: {w.message}" for w in caught]
-
-
-def test_schedules_warn(oracle: Any) -> None:
-    ours = messages(gc)
-    assert len(ours) == 2
-    assert ours == messages(oracle)
-
-
-def test_no_warning_in_the_right_order() -> None:
-    optimizer = SGD([one(gc)], lr=0.1)
-    schedule = lr_scheduler.StepLR(optimizer, 1)
-    optimizer.step()
-    schedule.step()
-    assert re.match(r"\[0\.0", repr(schedule.get_last_lr()))
 
 
 # ---------------------------------------------------------------- L-BFGS

@@ -80,14 +80,14 @@ class GradScaler:
 
     >>> import gradcore as torch
     >>> model = torch.nn.Linear(2, 1)
-    >>> optimizer, scaler = torch.optim.SGD(model.parameters(), lr=0.1), torch.amp.GradScaler("cpu")
+    >>> optimizer, scaler = torch.optim.SGD(model.parameters(), lr=0.1), torch.amp.GradScaler("cpu", init_scale=256.0)
     >>> with torch.autocast("cpu", dtype=torch.float16):
     ...     loss = model(torch.ones(4, 2)).square().mean()
     >>> scaler.scale(loss).backward()
     >>> scaler.step(optimizer)
     >>> scaler.update()
     >>> scaler.get_scale()
-    65536.0
+    256.0
     """
 
     def __init__(

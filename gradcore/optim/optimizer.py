@@ -37,6 +37,8 @@ class Optimizer:
 
     # Whether a step was made, which learning rate schedules ask for.
     _stepped = False
+    # The `step` that was set on the optimizer itself, if any, when a schedule was made for it.
+    _scheduled_step: Any = None
     # The state that is one number, whatever the parameter.
     _scalars: tuple[str, ...] = ("step",)
 
