@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -15,11 +14,14 @@ from ..backends import Backend, backend_of
 from ..tensor.gradients import zero_gradients
 from ..tensor.naming import typename
 from ..tensor.tensor import Tensor
+from .hooks import Hooked, noted, register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+__all__ = ["Group", "Optimizer", "register_optimizer_step_post_hook", "register_optimizer_step_pre_hook"]
 
 Group = dict[str, Any]
 
 
-class Optimizer:
+class Optimizer(Hooked):
     """The base class of optimizers.
 
     A subclass passes its options' `defaults` to `__init__` and defines `step(closure=None)`. Every group in
@@ -45,7 +47,7 @@ class Optimizer:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "step" in cls.__dict__:
-            cls.step = _noted(cls.step)  # type: ignore[method-assign]
+            cls.step = noted(cls.step)  # type: ignore[method-assign]
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
         self.defaults = defaults
@@ -160,6 +162,8 @@ class Optimizer:
     # ---------------------------------------------------------------- state
     def state_dict(self) -> dict[str, Any]:
         """`{"state": ..., "param_groups": ...}`, with numbers for parameters; the state's tensors are not copied."""
+        for hook in self._hooks_of("state_dict_pre"):
+            hook(self)
         numbers: dict[int, int] = {}
         for p in chain.from_iterable(group["params"] for group in self.param_groups):
             numbers.setdefault(id(p), len(numbers))
@@ -169,7 +173,11 @@ class Optimizer:
             packed["params"] = [numbers[id(p)] for p in group["params"]]
             groups.append(packed)
         state = {numbers[id(p)] if isinstance(p, Tensor) else p: values for p, values in self.state.items()}
-        return {"state": state, "param_groups": groups}
+        found: dict[str, Any] = {"state": state, "param_groups": groups}
+        for hook in self._hooks_of("state_dict_post"):
+            changed = hook(self, found)
+            found = found if changed is None else changed
+        return found
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over options and a copy of the state, its tensors converted to the parameters' dtypes and devices.
@@ -179,6 +187,10 @@ class Optimizer:
         Raises:
             ValueError: groups differ in number or size; the optimizer stays as it was.
         """
+        state_dict = dict(state_dict)
+        for hook in self._hooks_of("load_state_dict_pre"):
+            changed = hook(self, state_dict)
+            state_dict = state_dict if changed is None else changed
         saved = deepcopy(state_dict["param_groups"])
         if len(saved) != len(self.param_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")
@@ -209,6 +221,8 @@ class Optimizer:
             for name, value in self.defaults.items():
                 loaded.setdefault(name, value)
         self.state, self.param_groups, self._counts = state, saved, {}
+        for hook in self._hooks_of("load_state_dict_post"):
+            hook(self)
 
 
 def _taken_over(value: Any, parameter: Any, is_scalar: bool, capturable: bool) -> Any:
@@ -217,12 +231,3 @@ def _taken_over(value: Any, parameter: Any, is_scalar: bool, capturable: bool) -
     device = parameter.device if capturable or not is_scalar else "cpu"
     dtype = parameter.dtype if parameter.is_floating_point() and not is_scalar else None
     return value.detach().to(device=device, dtype=dtype, copy=True)
-
-
-def _noted(step: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(step)
-    def noted(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-        self._stepped = True
-        return step(self, *args, **kwargs)
-
-    return noted
