@@ -28,6 +28,9 @@ from gradcore.utils.data import (
     get_worker_info,
 )
 
+# Python 3.12 and later say so of every fork of a process with threads: here, those of the CPU backend.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
 
 class Rows(Dataset):
     """Sample i, large enough for a batch of them to go through shared memory."""

@@ -101,6 +101,7 @@ OPTIMIZERS = {
     "RMSprop": {"centered": True, "momentum": 0.5},
     "Adagrad": {},
     "Adadelta": {},
+    "Rprop": {},
 }
 
 
@@ -116,7 +117,7 @@ def test_groups_that_come_later(oracle: Any, name: str, options: dict[str, Any])
         optimizer = getattr(t.optim, name)([first], lr=0.01, **OPTIMIZERS[name], **options)
         for step in range(50):
             if step == 20:
-                optimizer.add_param_group({"params": [later], "lr": 0.1, "weight_decay": 0.1})
+                optimizer.add_param_group({"params": [later], "lr": 0.1, "maximize": True})
             optimizer.zero_grad(set_to_none=step % 7 < 4)
             (first * later.cos()).sum().backward()
             optimizer.step()

@@ -34,6 +34,8 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "rmsprop centered": ("RMSprop", {"lr": 0.01, "centered": True, "momentum": 0.5, "maximize": True, "eps": 0.1}),
     "adagrad": ("Adagrad", {"lr": 0.05}),
     "adagrad decay": ("Adagrad", {"lr": 0.05, "lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.5}),
+    "rprop": ("Rprop", {"lr": 0.05}),
+    "rprop limits": ("Rprop", {"lr": 0.05, "etas": (0.3, 1.5), "step_sizes": (1e-2, 0.2), "maximize": True}),
     "adadelta": ("Adadelta", {"lr": 0.5}),
     "adadelta decay": ("Adadelta", {"lr": 0.5, "rho": 0.5, "eps": 1e-2, "weight_decay": 0.1, "maximize": True}),
 }

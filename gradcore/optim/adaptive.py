@@ -248,3 +248,75 @@ class Adadelta(MultiTensorOptimizer):
             "weight_decay": group["weight_decay"] or None,
             "maximize": group["maximize"],
         }
+
+
+@MultiTensorUpdate
+def rprop(
+    param: Scalar,
+    grad: Scalar,
+    prev: Scalar,
+    step_size: Scalar,
+    *,
+    smaller: Scalar,
+    larger: Scalar,
+    least: Scalar,
+    most: Scalar,
+    maximize: bool,
+) -> tuple[Scalar, ...]:
+    """A step of `Rprop`."""
+    grad = descent(param, grad, None, maximize)
+    turned = grad * prev < 0
+    factor = call("where", turned, smaller, call("where", grad * prev > 0, larger, 1))
+    step_size = call("minimum", call("maximum", step_size * factor, least), most)
+    grad = call("where", turned, 0, grad)
+    return param - call("sign", grad) * step_size, grad, step_size
+
+
+class Rprop(MultiTensorOptimizer):
+    """Rprop (Riedmiller & Braun, ICNN 1993): steps by the sign of the gradient alone, for whole data sets.
+
+    Each element's step, `lr` at first, becomes `etas[1]` times larger while its gradient keeps its sign; where the sign
+    changes, `etas[0]` times smaller, and the element stays for once. `step_sizes` are the least and the largest step.
+    `foreach` is accepted and has no effect; `differentiable=True` is refused.
+    """
+
+    _update = rprop
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: Any = 1e-2,
+        etas: tuple[float, float] = (0.5, 1.2),
+        step_sizes: tuple[float, float] = (1e-6, 50),
+        *,
+        capturable: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+    ):
+        check_ranges(lr=lr)
+        if not 0.0 < etas[0] < 1.0 < etas[1]:
+            raise ValueError(f"Invalid eta values: {etas[0]}, {etas[1]}")
+        check_options("Rprop", differentiable=differentiable)
+        defaults = {
+            "lr": lr,
+            "etas": etas,
+            "step_sizes": step_sizes,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+            "capturable": capturable,
+        }
+        super().__init__(params, defaults)
+
+    def _buffers(self, group: Group) -> dict[str, float | None]:
+        return {"prev": 0.0, "step_size": float(group["lr"])}
+
+    def _settings(self, group: Group, step: Any, states: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "smaller": float(group["etas"][0]),
+            "larger": float(group["etas"][1]),
+            "least": float(group["step_sizes"][0]),
+            "most": float(group["step_sizes"][1]),
+            "maximize": group["maximize"],
+        }
