@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import repeat
-from multiprocessing.context import BaseContext
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ... import cuda
 from ...tensor import Generator
@@ -19,7 +17,11 @@ from .dataset import Dataset, IterableDataset
 from .fetch import fetcher
 from .pin import pin_memory as pinned
 from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
-from .workers import Batches, Workers
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+
+    from .workers import Batches, Workers
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -165,6 +167,8 @@ class DataLoader(Generic[T_co]):
         return self._counted(batches) if stream and self._told is not None else batches
 
     def _from_workers(self, indices: Iterator[Any], make_fetch: Any, base_seed: int, pin: Any) -> Batches:
+        from .workers import Batches, Workers  # (multiprocessing is much to import)
+
         workers = self._workers
         if workers is None or not workers.close.alive:
             workers = Workers(
@@ -241,6 +245,9 @@ def _context(given: Any, num_workers: int) -> BaseContext | None:
             "multiprocessing_context can only be used with multi-process loading (num_workers > 0), "
             f"but got num_workers={num_workers}"
         )
+    import multiprocessing
+    from multiprocessing.context import BaseContext
+
     if isinstance(given, str):
         methods = multiprocessing.get_all_start_methods()
         if given not in methods:

@@ -19,32 +19,12 @@ import numpy as np
 
 from ...backends.cpu.threads import set_num_threads
 from ...tensor.random import manual_seed
+from . import info
 from .dataset import IterableDataset
 from .transfer import Packed
 
 # Seconds between looks at whether the parent is still there; a closed connection is noticed at once.
 PATIENCE = 5.0
-
-
-@dataclass(frozen=True)
-class WorkerInfo:
-    """What a worker is: its number `id` of `num_workers`, the `seed` of its random numbers, and its `dataset`."""
-
-    id: int
-    num_workers: int
-    seed: int
-    dataset: Any
-
-
-_info: WorkerInfo | None = None
-
-
-def get_worker_info() -> WorkerInfo | None:
-    """In a worker process of a `DataLoader` what it is; None elsewhere.
-
-    An `IterableDataset` asks it, to give each worker another part of the stream.
-    """
-    return _info
 
 
 class Failure:
@@ -115,8 +95,7 @@ def work(
     random.seed(seed)
     manual_seed(seed)
     np.random.seed(np.random.SeedSequence([base_seed, id]).generate_state(4))
-    global _info
-    _info = WorkerInfo(id, count, seed, dataset)
+    info.this = info.WorkerInfo(id, count, seed, dataset)
     where = f"in DataLoader worker process {id}"
     failure = None
     try:
