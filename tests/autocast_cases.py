@@ -110,6 +110,11 @@ CASES = [
     _C("margin_ranking_loss", lambda m, x, y: m.nn.functional.margin_ranking_loss(x, y, _index(m, x, 1, -1, 1, 1)), V, V),
     _C("ctc_loss", lambda m, x: m.nn.functional.ctc_loss(x, m.tensor([[1, 2]]), m.tensor([4]), m.tensor([2])), (4, 1, 3)),
     _C("pairwise_distance", lambda m, x, y: m.nn.functional.pairwise_distance(x, y), M, M),
+    *[_C(n, lambda m, x, y, n=n: getattr(m.nn.functional, n)(x, y), M, M) for n in "hinge_embedding_loss poisson_nll_loss soft_margin_loss".split()],
+    _C("multi_margin_loss", lambda m, x: m.nn.functional.multi_margin_loss(x, _index(m, x, 0, 1, 2, 3)), M),
+    _C("multilabel_margin_loss", lambda m, x: m.nn.functional.multilabel_margin_loss(x, _index(m, x, *range(4)).repeat(4, 1)), M),
+    _C("multilabel_soft_margin_loss", lambda m, x, y: m.nn.functional.multilabel_soft_margin_loss(x, y), M, M),
+    _C("bilinear", lambda m, x, y, w: m.nn.functional.bilinear(x, y, w), M, M, (2, 4, 4)),
     # joining, selecting
     _C("cat", lambda m, x, y: m.cat([x, y]), M, M),
     _C("stack", lambda m, x, y: m.stack([x, y]), M, M),

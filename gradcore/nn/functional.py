@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ..autograd.autocast import with_precision
 from ..autograd.tape import apply
 from ..ops import linalg
+from ..ops.precision import CUDA_WIDEST
 from ..tensor.einsum import einsum
 from ..tensor.functions import FUNCTIONS
 from ..tensor.tensor import Tensor
@@ -91,6 +93,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return apply(linalg.linear, (input, weight, bias), {})
 
 
+@with_precision(CUDA_WIDEST)
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`input1 @ weight @ input2 + bias`: (..., in1) and (..., in2) with (out, in1, in2) and (out,) to (..., out).
 

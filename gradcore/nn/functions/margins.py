@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ... import dtypes
+from ...autograd.autocast import with_precision
 from ...autograd.grad_mode import no_grad
+from ...ops.precision import FLOAT32
 from ...tensor.creation import arange
 from ...tensor.functions import FUNCTIONS
 from ...tensor.tensor import Tensor
@@ -31,6 +33,7 @@ def _check(name: str, reduction: str, size_average: bool | None, reduce: bool | 
     check_reduction(reduction)
 
 
+@with_precision(FLOAT32)
 def poisson_nll_loss(
     input: Any,
     target: Any,
@@ -90,6 +93,7 @@ def gaussian_nll_loss(
     return reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
 
 
+@with_precision(FLOAT32)
 def soft_margin_loss(
     input: Any,
     target: Any,
@@ -102,6 +106,7 @@ def soft_margin_loss(
     return reduced(softplus(-target * input), reduction)
 
 
+@with_precision(FLOAT32)
 def hinge_embedding_loss(
     input: Any,
     target: Any,
@@ -132,6 +137,7 @@ def _rows(name: str, input: Any, target: Any, per_class: bool) -> tuple[Any, Any
     return input.unsqueeze(0), target.reshape(1, -1) if per_class else target.reshape(1), False
 
 
+@with_precision(FLOAT32)
 def multi_margin_loss(
     input: Any,
     target: Any,
@@ -169,6 +175,7 @@ def multi_margin_loss(
     return reduced(loss if batched else loss.squeeze(0), reduction)
 
 
+@with_precision(FLOAT32)
 def multilabel_margin_loss(
     input: Any,
     target: Any,
