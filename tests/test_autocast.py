@@ -282,6 +282,19 @@ def test_binary_cross_entropy_is_banned_on_cuda(_cuda_reason: str | None) -> Non
         gc.nn.functional.binary_cross_entropy(p, p)
 
 
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
+def test_recurrent_layers_run_in_the_lower_precision(device: str, name: str) -> None:
+    lower = getattr(gc, LOWER[device])
+    stack = [getattr(gc.nn, name)(*sizes).to(device) for sizes in ((4, 5), (5, 3))]
+    x = gc.randn(6, 2, 4, device=device)
+    with gc.autocast(device):
+        hidden, _ = stack[0](x)
+        out, _ = stack[1](hidden)  # takes what the layer before gives
+    assert hidden.dtype is out.dtype is lower
+    out.float().sum().backward()
+    assert all(p.grad.dtype is gc.float32 for layer in stack for p in layer.parameters())
+
+
 # ---------------------------------------------------------------- custom functions
 def _custom(m: Any, seen: list[Any], cast_inputs: Any) -> Any:
     class Product(m.autograd.Function):

@@ -20,6 +20,7 @@ from .arithmetic import add, mul, sub
 from .core import array_op, one_backend
 from .functions import sigmoid, tanh
 from .linalg import linear
+from .precision import LOWER
 from .shape import narrow, squeeze, stack
 
 Values = Sequence[Any]
@@ -135,7 +136,7 @@ def _in_plain_ops(
     return stack(*outs, dim=0), h, c
 
 
-@array_op(name="lstm_layer", public=False, results=3)
+@array_op(name="lstm_layer", public=False, results=3, precision=LOWER)
 def lstm_layer(
     input: Array,
     h: Array,
@@ -195,7 +196,7 @@ def _lstm_composite(
     return _in_plain_ops("lstm", input, h, c, weight_ih, weight_hh, bias_ih, bias_hh, projection, reverse)
 
 
-@array_op(name="rnn_layer", public=False, results=2)
+@array_op(name="rnn_layer", public=False, results=2, precision=LOWER)
 def rnn_layer(
     input: Array,
     h: Array,

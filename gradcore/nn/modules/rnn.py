@@ -6,6 +6,7 @@ import math
 import warnings
 from typing import Any
 
+from ...autograd.grad_mode import mode
 from ...tensor.creation import empty, zeros
 from ...tensor.tensor import Tensor
 from .. import init
@@ -142,7 +143,7 @@ class RNNBase(Module):
 
     def _check_input(self, x: Any, packed: bool) -> None:
         dtype = getattr(self, self._all_weights[0][0]).dtype
-        if x.dtype is not dtype:
+        if x.dtype is not dtype and mode.autocast is None:
             raise ValueError(
                 f"RNN input dtype ({x.dtype}) does not match weight dtype ({dtype}). Convert input: input.to({dtype}), "
                 f"or convert model: model.to({x.dtype})"
