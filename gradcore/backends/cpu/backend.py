@@ -13,12 +13,13 @@ from ...devices import device as Device
 from ...expr import Program
 from ...expr.numpy_emit import compile_numpy
 from .. import dlpack
-from ..base import Array, BadIndex, Number, Reduction
+from ..base import Array, Number, Reduction
 from ..cpp.types import FLOAT32, HALVES, wide
 from . import blocked
 from .attention import Attention
 from .convolution import Convolution
 from .ctc import Ctc
+from .indexing import Indexing
 from .multi_tensor import MultiTensor
 from .norms import Norms
 from .pooling import Pooling
@@ -43,7 +44,7 @@ _COMBINE: dict[str, np.ufunc] = {
 _SUMS = (np.add, np.multiply)
 
 
-class CpuBackend(Rows, Norms, Ctc, Convolution, Pooling, Attention, Recurrence, MultiTensor):
+class CpuBackend(Rows, Norms, Ctc, Convolution, Pooling, Attention, Recurrence, Indexing, MultiTensor):
     """NumPy on the host."""
 
     device = Device("cpu")
@@ -252,32 +253,6 @@ class CpuBackend(Rows, Norms, Ctc, Convolution, Pooling, Attention, Recurrence, 
             out += bias
         return out
 
-    # -- indexing
-    def check_index(self, op: str, index: Array, size: int, dim: int, negative: bool = True) -> None:
-        lowest = -size if negative else 0
-        if index.size and (index.min() < lowest or index.max() >= size):
-            bad = index[(index < lowest) | (index >= size)].flat[0]
-            raise BadIndex(f"{op}(): index {bad} is out of bounds for dimension {dim} with size {size}")
-
-    def index_add(self, target: Array, key: Any, values: Array) -> None:
-        if target.dtype in HALVES:  # added up in float32 and rounded once
-            total = target.astype(FLOAT32)
-            np.add.at(total, key, values)
-            target[...] = total
-        elif len(key) == 1 and _names_rows(key[0], target, values):
-            _add_rows(target, key[0], values)
-        else:
-            np.add.at(target, key, values)
-
-    def scatter(self, target: Array, index: Array, values: Array, axis: int, combine: str) -> None:
-        key = self._along(target, index, axis)
-        if combine in ("last", "unique"):
-            target[key] = values
-        elif combine == "sum":
-            self.index_add(target, key, values)
-        else:
-            _COMBINE[combine].at(target, key, values)
-
     # -- order
     def topk(self, x: Array, k: int, axis: int, largest: bool) -> tuple[Array, Array]:
         n = x.shape[axis]
@@ -313,20 +288,3 @@ class CpuBackend(Rows, Norms, Ctc, Convolution, Pooling, Attention, Recurrence, 
     def permutation(self, n: int, dtype: np.dtype, seed: int, offset: int) -> Array:
         return self._generator(seed, offset).permutation(n).astype(dtype)
 
-
-def _names_rows(index: Any, target: Array, values: Array) -> bool:
-    """Whether `values` are rows of `target`, a number of `index` for each."""
-    if index.__class__ is not np.ndarray or index.ndim != 1 or index.dtype.kind != "i" or values.ndim < 2:
-        return False
-    return values.shape == index.shape + target.shape[1:]
-
-
-def _add_rows(target: Array, index: Array, values: Array) -> None:
-    """`np.add.at` for whole rows, in a tenth of the time: those of one place are summed together."""
-    if not values.size:
-        return
-    places = np.where(index < 0, index + target.shape[0], index)
-    order = np.argsort(places, kind="stable")
-    places = places[order]
-    starts = np.flatnonzero(np.concatenate(([True], places[1:] != places[:-1])))
-    target[places[starts]] += np.add.reduceat(values[order], starts, axis=0)

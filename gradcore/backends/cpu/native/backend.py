@@ -14,6 +14,7 @@ from ...base import Array, Backend, Number, Reduction
 from ...cpp.types import HALVES
 from ..backend import LARGE
 from .convolution import NativeConvolution
+from .indexing import NativeIndexing
 from .multi_tensor import NativeMultiTensor
 from .norms import NativeNorms
 from .pooling import NativePooling
@@ -30,7 +31,9 @@ _CHEAP = frozenset(("add", "sub", "mul", "div", "neg", "abs", "sqrt", "maximum",
 _ENOUGH, _ENOUGH_TO_SUM, _LONG_ROW = 1 << 20, 1 << 18, 64
 
 
-class NativeBackend(NativeRows, NativeNorms, NativeConvolution, NativePooling, NativeRecurrence, NativeMultiTensor):
+class NativeBackend(
+    NativeRows, NativeNorms, NativeConvolution, NativePooling, NativeRecurrence, NativeIndexing, NativeMultiTensor
+):
     """NumPy on the host, and C++ for what is large.
 
     No compiler is looked for before the first large operation; without one, everything runs on NumPy.
