@@ -179,7 +179,10 @@ class CpuBackend(Rows, Norms, Ctc, Convolution, Pooling, Attention, Recurrence, 
         parameters: dict[str, Number] | None = None,
     ) -> Array:
         """`reduce` over a shape of at least `LARGE` elements."""
-        if reduction.map.operations and not blocked.suits(reduction.map, compute):
+        mapped = reduction.map.operations
+        # Along memory NumPy sums as exactly as blocks do; too few elements for several threads are a matter of calls.
+        alone = not mapped and len(shape) - 1 in axes and math.prod(shape) < 4 * blocked.GRAIN
+        if alone or (mapped and not blocked.suits(reduction.map, compute)):
             return self.small_reduce(reduction, inputs, compute, out_dtype, shape, axes, keepdims, parameters)
         ufunc = _COMBINE[reduction.combine]
         dtype = wide(compute) if ufunc in _SUMS else None
