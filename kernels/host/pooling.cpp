@@ -50,6 +50,16 @@ struct Windows {
         for (long long x = first; x < last; x += step) g(line + x);
       }
   }
+  // Whether every window consists of whole lines, one after the other.
+  bool lines() const {
+    return axes[2].out == 1 && starts[2][0] == 0 && stops[2][0] == axes[2].size && axes[2].step == 1 && axes[1].step == 1;
+  }
+  // g(i, n) for the n places from i on, where lines() are.
+  template <class G>
+  __forceinline__ void stretches(long long d, long long h, G g) const {
+    for (long long z = starts[0][d]; z < stops[0][d]; z += axes[0].step)
+      g((z * axes[1].size + starts[1][h]) * axes[2].size, (stops[1][h] - starts[1][h]) * axes[2].size);
+  }
   __forceinline__ A count(long long d, long long h, long long w) const {
     return static_cast<A>(counts[0][d] * counts[1][h] * counts[2][w]);
   }
@@ -57,12 +67,18 @@ struct Windows {
 
 void mean_pool(const T *x, T *y, const long long *geometry, const long long *tables, long long begin, long long end) {
   const Windows windows(geometry, tables);
+  const bool lines = windows.lines();
   for (long long plane = begin; plane < end; plane++) {
     const T *from = x + plane * windows.size();
     T *into = y + plane * windows.out();
     windows.each([&](long long o, long long d, long long h, long long w) {
       A sum = 0;
-      windows.places(d, h, w, [&](long long i) { sum += gc::to<A>(from[i]); });
+      if (lines)
+        windows.stretches(d, h, [&](long long first, long long n) {
+          sum += static_cast<A>(gc::sum(n, [=](long long i) { return gc::to<A>(from[first + i]); }));
+        });
+      else
+        windows.places(d, h, w, [&](long long i) { sum += gc::to<A>(from[i]); });
       into[o] = gc::to<T>(sum / windows.count(d, h, w));
     });
   }
@@ -72,6 +88,7 @@ void mean_pool_backward(const T *dy, T *dx, const long long *geometry, const lon
                         long long end) {
   const Windows windows(geometry, tables);
   const long long size = windows.size();
+  const bool lines = windows.lines();
   const gc::Scratch room(size);
   for (long long plane = begin; plane < end; plane++) {
     const T *from = dy + plane * windows.out();
@@ -79,7 +96,12 @@ void mean_pool_backward(const T *dy, T *dx, const long long *geometry, const lon
     __builtin_memset(sums, 0, size * sizeof(A));
     windows.each([&](long long o, long long d, long long h, long long w) {
       const A part = gc::to<A>(from[o]) / windows.count(d, h, w);
-      windows.places(d, h, w, [&](long long i) { sums[i] += part; });
+      if (lines)
+        windows.stretches(d, h, [=](long long first, long long n) {
+          for (long long i = first; i < first + n; i++) sums[i] += part;
+        });
+      else
+        windows.places(d, h, w, [&](long long i) { sums[i] += part; });
     });
     gc::rounded(dx + plane * size, sums, size);
   }

@@ -1,4 +1,4 @@
-"""Native kernels that normalize rows: kernels/host/layer_norm.cpp."""
+"""Native kernels that normalize rows and channels: kernels/host/layer_norm.cpp and channel_norm.cpp."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from ...base import Array
 from ...cpp.types import wide
 from ..backend import CpuBackend
 from ..threads import parallel
-from .calls import GRAIN, kernels, over_rows
+from .calls import GRAIN, kernels, over_items, over_rows
 
 # Blocks of rows with sums of their own, at most: it must not depend on the number of threads.
 _BLOCKS = 32
+# Elements that a channel has side by side, at least: fewer are not worth a loop of their own.
+_RUN = 16
 
 
 @functools.cache
@@ -22,8 +24,13 @@ def _kernels(dtype: np.dtype) -> SimpleNamespace | None:
     return kernels("layer_norm.cpp", ("layer_norm", "layer_norm_backward", "sum_blocks"), dtype)
 
 
+@functools.cache
+def _channels(dtype: np.dtype) -> SimpleNamespace | None:
+    return kernels("channel_norm.cpp", ("channel_moments", "channel_sums"), dtype)
+
+
 class NativeNorms(CpuBackend):
-    """Layer norm and RMS norm by native kernels, at every size."""
+    """Layer norm and RMS norm, and the sums over channels of the others, by native kernels, at every size."""
 
     def layer_norm(
         self,
@@ -79,6 +86,24 @@ class NativeNorms(CpuBackend):
             return out.astype(kept, copy=False)
 
         return dx, total(sums[0]), total(sums[1])
+
+    def channel_moments(self, x: Array) -> tuple[Array, Array]:
+        native = _channels(x.dtype)
+        outer, channels, inner = x.shape
+        if native is None or inner < _RUN:
+            return super().channel_moments(x)
+        mean, variance = np.empty(channels, wide(x.dtype)), np.empty(channels, wide(x.dtype))
+        over_items(native.channel_moments, (x, mean, variance), channels, outer * inner, *x.shape)
+        return mean, variance
+
+    def channel_sums(self, grad: Array, x: Array, mean: Array, rstd: Array) -> tuple[Array, Array]:
+        native = _channels(x.dtype)
+        outer, channels, inner = x.shape
+        if native is None or inner < _RUN or grad.dtype != x.dtype:
+            return super().channel_sums(grad, x, mean, rstd)
+        first, second = np.empty_like(mean), np.empty_like(mean)
+        over_items(native.channel_sums, (grad, x, mean, rstd, first, second), channels, outer * inner, *x.shape)
+        return first, second
 
 
 def _parameter(values: Array | None, work: np.dtype) -> Array | None:
