@@ -12,6 +12,8 @@
 #include "host/python.h"
 #include "host/rows.h"
 
+extern "C" void *memset(void *, int, __SIZE_TYPE__);
+
 namespace {
 
 struct Axis {
@@ -65,20 +67,90 @@ struct Windows {
   }
 };
 
+// The windows of a line of windows side by side, place after place: without branches that depend on the values. Empty
+// windows make them a multiple of what a vectorised loop takes together.
+template <class I>
+struct Line {
+  const Windows &windows;
+  const I width;
+  I *const starts, *const stops, *const places;
+  A *const values;
+  I longest = 0;
+
+  explicit Line(const Windows &all)
+      : windows(all),
+        width(static_cast<I>(all.axes[2].out + 15) & ~I(15)),
+        starts(static_cast<I *>(malloc(width * (3 * sizeof(I) + sizeof(A))))),
+        stops(starts + width),
+        places(stops + width),
+        values(reinterpret_cast<A *>(places + width)) {
+    for (I w = 0; w < width; w++) {
+      const bool real = w < all.axes[2].out;
+      starts[w] = real ? static_cast<I>(all.starts[2][w]) : 0;
+      stops[w] = real ? static_cast<I>(all.stops[2][w]) : 0;
+      const I count = (stops[w] - starts[w] + step() - 1) / step();
+      longest = count > longest ? count : longest;
+    }
+  }
+  Line(const Line &) = delete;
+  ~Line() { free(starts); }
+  I step() const { return static_cast<I>(windows.axes[2].step); }
+
+  // f(w, i, inside) for each place of the windows in the lines at d and h; outside of a window, i is its first place.
+  template <class F>
+  __forceinline__ void each(long long d, long long h, F f) const {
+    const I count = width;
+    const Axis *const axes = windows.axes;
+    for (long long z = windows.starts[0][d]; z < windows.stops[0][d]; z += axes[0].step)
+      for (long long y = windows.starts[1][h]; y < windows.stops[1][h]; y += axes[1].step) {
+        const I line = static_cast<I>((z * axes[1].size + y) * axes[2].size);
+        for (I t = 0; t < longest; t++) {
+          const I ahead = t * step();
+          GC_INDEPENDENT
+          for (I w = 0; w < count; w++) {
+            const bool inside = starts[w] + ahead < stops[w];
+            f(w, line + starts[w] + (inside ? ahead : 0), inside);
+          }
+        }
+      }
+  }
+};
+
+template <class I>
+void mean_pool_in(const Windows &windows, const T *x, T *y, long long begin, long long end) {
+  const long long out = windows.axes[2].out;
+  const Line<I> line(windows);
+  A *const sums = line.values;
+  for (long long plane = begin; plane < end; plane++) {
+    const T *from = x + plane * windows.size();
+    long long o = plane * windows.out();
+    for (long long d = 0; d < windows.axes[0].out; d++)
+      for (long long h = 0; h < windows.axes[1].out; h++, o += out) {
+        memset(sums, 0, line.width * sizeof(A));
+        line.each(d, h, [=](I w, I i, bool inside) {
+          const A value = gc::to<A>(from[i]);
+          sums[w] += inside ? value : A(0);
+        });
+        for (I w = 0; w < out; w++) y[o + w] = gc::to<T>(sums[w] / windows.count(d, h, w));
+      }
+  }
+}
+
 void mean_pool(const T *x, T *y, const long long *geometry, const long long *tables, long long begin, long long end) {
   const Windows windows(geometry, tables);
-  const bool lines = windows.lines();
+  if (!windows.lines()) {
+    if (windows.size() < 0x7fffffff) mean_pool_in<int>(windows, x, y, begin, end);
+    else mean_pool_in<long long>(windows, x, y, begin, end);
+    return;
+  }
   for (long long plane = begin; plane < end; plane++) {
     const T *from = x + plane * windows.size();
     T *into = y + plane * windows.out();
     windows.each([&](long long o, long long d, long long h, long long w) {
       A sum = 0;
-      if (lines)
-        windows.stretches(d, h, [&](long long first, long long n) {
-          sum += static_cast<A>(gc::sum(n, [=](long long i) { return gc::to<A>(from[first + i]); }));
-        });
-      else
-        windows.places(d, h, w, [&](long long i) { sum += gc::to<A>(from[i]); });
+      windows.stretches(d, h, [&](long long first, long long n) {
+        sum += static_cast<A>(gc::sum(n, [=](long long i) { return gc::to<A>(from[first + i]); }));
+      });
       into[o] = gc::to<T>(sum / windows.count(d, h, w));
     });
   }
@@ -93,7 +165,7 @@ void mean_pool_backward(const T *dy, T *dx, const long long *geometry, const lon
   for (long long plane = begin; plane < end; plane++) {
     const T *from = dy + plane * windows.out();
     A *sums = gc::result(dx + plane * size, room.at);
-    __builtin_memset(sums, 0, size * sizeof(A));
+    memset(sums, 0, size * sizeof(A));
     windows.each([&](long long o, long long d, long long h, long long w) {
       const A part = gc::to<A>(from[o]) / windows.count(d, h, w);
       if (lines)
@@ -107,27 +179,42 @@ void mean_pool_backward(const T *dy, T *dx, const long long *geometry, const lon
   }
 }
 
+template <class I>
+void max_pool_in(const Windows &windows, const T *x, T *y, long long *places, long long begin, long long end) {
+  const long long out = windows.axes[2].out;
+  const Line<I> line(windows);
+  A *const top = line.values;
+  I *const best = line.places;
+  for (long long plane = begin; plane < end; plane++) {
+    const T *from = x + plane * windows.size();
+    long long o = plane * windows.out();
+    for (long long d = 0; d < windows.axes[0].out; d++)
+      for (long long h = 0; h < windows.axes[1].out; h++, o += out) {
+        const I first = static_cast<I>((windows.starts[0][d] * windows.axes[1].size + windows.starts[1][h]) *
+                                       windows.axes[2].size);
+        for (I w = 0; w < line.width; w++) {
+          best[w] = first + line.starts[w];
+          top[w] = gc::to<A>(from[best[w]]);
+        }
+        line.each(d, h, [=](I w, I i, bool inside) {
+          const A value = gc::to<A>(from[i]);
+          const bool larger = inside & ((value > top[w]) | (value != value));
+          top[w] = larger ? value : top[w];
+          best[w] = larger ? i : best[w];
+        });
+        for (I w = 0; w < out; w++) {
+          y[o + w] = gc::to<T>(top[w]);
+          places[o + w] = best[w];
+        }
+      }
+  }
+}
+
 void max_pool(const T *x, T *y, long long *places, const long long *geometry, const long long *tables,
               long long begin, long long end) {
   const Windows windows(geometry, tables);
-  for (long long plane = begin; plane < end; plane++) {
-    const T *from = x + plane * windows.size();
-    T *into = y + plane * windows.out();
-    long long *where = places + plane * windows.out();
-    windows.each([&](long long o, long long d, long long h, long long w) {
-      long long best = (windows.starts[0][d] * windows.axes[1].size + windows.starts[1][h]) * windows.axes[2].size +
-                       windows.starts[2][w];
-      A top = gc::to<A>(from[best]);
-      windows.places(d, h, w, [&](long long i) {
-        const A value = gc::to<A>(from[i]);
-        const bool larger = (value > top) | (value != value);
-        top = larger ? value : top;
-        best = larger ? i : best;
-      });
-      into[o] = from[best];
-      where[o] = best;
-    });
-  }
+  if (windows.size() < 0x7fffffff) max_pool_in<int>(windows, x, y, places, begin, end);
+  else max_pool_in<long long>(windows, x, y, places, begin, end);
 }
 
 void max_pool_backward(const T *dy, const long long *places, T *dx, const long long *geometry,
@@ -137,7 +224,7 @@ void max_pool_backward(const T *dy, const long long *places, T *dx, const long l
   const gc::Scratch room(size);
   for (long long plane = begin; plane < end; plane++) {
     A *sums = gc::result(dx + plane * size, room.at);
-    __builtin_memset(sums, 0, size * sizeof(A));
+    memset(sums, 0, size * sizeof(A));
     for (long long o = plane * out; o < (plane + 1) * out; o++) sums[places[o]] += gc::to<A>(dy[o]);
     gc::rounded(dx + plane * size, sums, size);
   }
