@@ -130,3 +130,21 @@ def test_windows(dtype: str, planes: int) -> None:
         same(found[0], values)
         np.testing.assert_array_equal(found[1], places)
         same(ours.max_pool_backward(grad, places, windows), numpy.max_pool_backward(grad, places, windows))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 3, 16), (5, 7, 100), (64, 32, 64), (2, 3, 20_000), (9, 4, 1)])
+def test_channels(dtype: str, shape: tuple[int, int, int]) -> None:
+    numpy, ours = CpuBackend(), NativeBackend()
+    x, grad = array(shape, dtype) + array(shape, dtype).dtype.type(3), array(shape, dtype)[::-1].copy()
+    moments = numpy.channel_moments(x)
+    for found, expected in zip(ours.channel_moments(x), moments):
+        assert found.dtype == expected.dtype
+        np.testing.assert_allclose(found, expected, rtol=2e-6 if found.dtype == np.float32 else 1e-13)
+    rstd = 1 / np.sqrt(moments[1] + moments[1].dtype.type(0.1))
+    scale = np.abs(grad.astype(float)).sum((0, 2)).max()
+    for found, expected in zip(
+        ours.channel_sums(grad, x, moments[0], rstd), numpy.channel_sums(grad, x, moments[0], rstd)
+    ):
+        assert found.dtype == expected.dtype
+        np.testing.assert_allclose(found, expected, rtol=0, atol=scale * (2e-6 if found.dtype == np.float32 else 1e-13))

@@ -178,6 +178,12 @@ class Backend(Memory):
         """The sums of the columns of a matrix."""
         return self.reduce(_SUM, (x,), x.dtype, x.dtype, x.shape, (0,), False)
 
+    def cumsum(self, x: Array, axis: int, out_dtype: np.dtype, reverse: bool) -> Array:
+        """The sums along `axis` of the elements up to each one or, if `reverse`, from each one on."""
+        order = (slice(None),) * axis + (slice(None, None, -1 if reverse else 1),)
+        total = self.xp.cumsum(x[order], axis, wide(out_dtype))[order]
+        return total if total.dtype == out_dtype else self.astype(total, out_dtype)
+
     # -- rows: x is C-contiguous (rows, columns)
     @abstractmethod
     def softmax(self, x: Array, log: bool, out_dtype: np.dtype) -> Array:

@@ -15,34 +15,24 @@ from .reductions import _at_index, along, check_extreme, extreme_rule
 from .shape import transpose
 
 
-def _flipped(x: Array, axis: int) -> Array:
-    return x[(slice(None),) * axis + (slice(None, None, -1),)]
-
-
 @array_op(linear=["input"], precision=CUDA_RESULT)
 def cumsum(input: Array, dim: int, *, dtype: dtypes.dtype | None = None) -> Array:
     """The sums of the elements up to each one along `dim`; integers and bools are summed as int64."""
     axis = wrap_dim(dim, input.ndim)
     d = dtype or dtypes.from_numpy(input.dtype)
     out = d.numpy if dtype or d.is_floating_point else dtypes.int64.numpy
-    return _cumsum(input, axis, out)
+    return _cumsum(input, axis, out, False)
 
 
-def _cumsum(x: Array, axis: int, out: Any) -> Array:
+def _cumsum(x: Array, axis: int, out: Any, reverse: bool) -> Array:
     backend = backend_of(x)
-    if not x.ndim:
-        return backend.astype(x, out)
-    total = backend.xp.cumsum(x, axis, wide(out))
-    return total if total.dtype == out else backend.astype(total, out)
+    return backend.cumsum(x, axis, out, reverse) if x.ndim else backend.astype(x, out)
 
 
 @array_op(public=False, grad_name="CumsumBackward0", linear=["input"])
 def reverse_cumsum(input: Array, dim: int) -> Array:
     """The sums of the elements from each one on along `dim`."""
-    axis = wrap_dim(dim, input.ndim)
-    if not input.ndim:
-        return input
-    return _flipped(_cumsum(_flipped(input, axis), axis, input.dtype), axis)
+    return _cumsum(input, wrap_dim(dim, input.ndim), input.dtype, True)
 
 
 cumsum.batching(along)

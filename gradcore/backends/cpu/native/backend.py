@@ -17,9 +17,11 @@ from .convolution import NativeConvolution
 from .indexing import NativeIndexing
 from .multi_tensor import NativeMultiTensor
 from .norms import NativeNorms
+from .order import NativeOrder
 from .pooling import NativePooling
 from .recurrence import NativeRecurrence
 from .rows import NativeRows
+from .sequences import NativeSequences
 
 if TYPE_CHECKING:
     from .elementwise import Elementwise
@@ -32,7 +34,15 @@ _ENOUGH, _ENOUGH_TO_SUM, _LONG_ROW = 1 << 20, 1 << 18, 64
 
 
 class NativeBackend(
-    NativeRows, NativeNorms, NativeConvolution, NativePooling, NativeRecurrence, NativeIndexing, NativeMultiTensor
+    NativeRows,
+    NativeNorms,
+    NativeConvolution,
+    NativePooling,
+    NativeRecurrence,
+    NativeIndexing,
+    NativeOrder,
+    NativeSequences,
+    NativeMultiTensor,
 ):
     """NumPy on the host, and C++ for what is large.
 
@@ -94,4 +104,4 @@ def _numpy_reduces(reduction: Reduction, compute: np.dtype, shape: tuple[int, ..
     """Whether whole rows of an array as it is are reduced: there NumPy's loops are as good, and better at extremes."""
     if reduction.map.operations or compute in HALVES or len(shape) - 1 not in axes or shape[-1] < _LONG_ROW:
         return False
-    return reduction.combine in ("max", "min") or math.prod(shape) < _ENOUGH_TO_SUM
+    return reduction.combine in ("max", "min") or (reduction.combine == "sum" and math.prod(shape) < _ENOUGH_TO_SUM)
