@@ -121,6 +121,11 @@ def update_all(columns: Columns, update: Update, gather: bool) -> None:
     """
     params = columns[0]
     sizes = [p.size for p in params]
+    few = len(params) < FEW or not gather
+    if few and sum(sizes) <= STRETCH and all(p.dtype not in HALVES for p in params):
+        for arrays in zip(*columns):  # neither together nor apart
+            update(arrays)
+        return
     if len({id(p) for p in params}) < len(params):  # one that is there twice is updated twice, one after the other
         for arrays in zip(*columns):
             _update([arrays], update)
