@@ -3,8 +3,8 @@
 //   channel_moments   mean = sum(x) / n        variance = sum((x - mean)^2) / n
 //   channel_sums      first = sum(dy)          second = sum(dy (x - mean) rstd)
 //
-// Layout: x and dy are (outer, channels, inner), contiguous. A kernel takes the channels from `begin` to `end`, each as if it
-// were alone; the sums of the runs of `inner` elements are added up in double, in the order of memory.
+// Layout: x and dy are (outer, channels, inner), contiguous. A kernel takes the channels from `begin` to `end`, each as
+// if it were alone; the sums of the runs of `inner` elements are added up in double, in the order of memory.
 //
 // Given by the launcher: T, the type stored; A, the type computed in.
 // Bytes moved: x twice (channel_moments), dy and x once; the second time out of the cache if a channel fits.

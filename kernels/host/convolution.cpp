@@ -3,16 +3,17 @@
 //   correlate         y[n, o, p] = bias[o] + sum of w[o, c, t] planes[n, c, p + e(t)] over c and t
 //   weight_gradient   dw[o, c, t] = sum of g[n, o, p] planes[n, c, p + e(t)] over n and p
 //
-// The planes of an image are its channels with their padding, taken apart by the remainder of the place modulo the stride
-// ("phases"). Then each tap t of the kernel meets neighbouring places of the output at neighbouring elements: a constant
-// offset e(t) leads from a place to what it meets, and the convolution is a matrix product whose second operand is read
-// where it is. Places count along the rows of the planes; those that lie in the padding between two rows are computed
-// and thrown away. The gradient of the input is the correlation of the output's gradient with the turned weight, for each
-// remainder of the place modulo the stride with the taps that lead there.
+// The planes of an image are its channels with their padding, taken apart by the remainder of the place modulo the
+// stride ("phases"). Then each tap t of the kernel meets neighbouring places of the output at neighbouring elements: a
+// constant offset e(t) leads from a place to what it meets, and the convolution is a matrix product whose second
+// operand is read where it is. Places count along the rows of the planes; those that lie in the padding between two
+// rows are computed and thrown away. The gradient of the input is the correlation of the output's gradient with the
+// turned weight, for each remainder of the place modulo the stride with the taps that lead there.
 //
-// Layout: everything is contiguous; images, groups, channels of a group, three dimensions. `together` images share planes, one
-// after the other, so that rows of places are long enough. Each result is computed by one thread, its sums in the order of
-// channels and taps (correlate), of images and places (weight_gradient), so the number of threads does not matter.
+// Layout: everything is contiguous; images, groups, channels of a group, three dimensions. `together` images share
+// planes, one after the other, so that rows of places are long enough. Each result is computed by one thread, its sums
+// in the order of channels and taps (correlate), of images and places (weight_gradient), so the number of threads does
+// not matter.
 //
 // Given by the launcher: T, the element type, float or double. Products and sums are fused.
 // Bytes moved: input and result once, the planes through the second-level cache.
@@ -154,7 +155,12 @@ constexpr int MOST = REGISTERS == 32 ? 8 : 4;  // rows of the weight at a time
 
 constexpr long long CACHED = 16384 / sizeof(T);
 
-constexpr int across(int rows) { return rows == 8 ? 3 : rows == 4 ? (REGISTERS == 32 ? 6 : 3) : REGISTERS == 32 ? 8 : 4; }
+// Vectors of places at a time, for so many rows.
+constexpr int across(int rows) {
+  if (rows == 8) return 3;
+  if (rows == 4) return REGISTERS == 32 ? 6 : 3;
+  return REGISTERS == 32 ? 8 : 4;
+}
 
 // How the rows of a group's weight are cut: the size of the next block.
 int block_of(long long left) { return left >= MOST ? MOST : left >= 4 ? 4 : left >= 2 ? 2 : 1; }

@@ -2,9 +2,9 @@
 //
 // A. Graves et al., "Connectionist temporal classification", ICML 2006.
 //
-// Layout: log-probabilities y are (time, batch, classes), alpha (time, batch, places), labels (batch, longest); with `places`
-// = 2 longest + 1, of a shorter sequence the first ones. A kernel takes the sequences from `begin` to `end`, each as if it
-// were alone; a step of time is a vectorised pass over the places.
+// Layout: log-probabilities y are (time, batch, classes), alpha (time, batch, places), labels (batch, longest); with
+// `places` = 2 longest + 1, of a shorter sequence the first ones. A kernel takes the sequences from `begin` to `end`,
+// each as if it were alone; a step of time is a vectorised pass over the places.
 //
 // Given by the launcher: T and A, both float or both double.
 // Bytes moved: alpha is written and read once, y gathered twice and read once, dx written once.
@@ -25,7 +25,8 @@ __forceinline__ T logsum(T a, T b, T c) {
   return gc::log(gc::exp(a - shift) + gc::exp(b - shift) + gc::exp(c - shift)) + shift;
 }
 
-// A sequence of labels with blanks around each, and room for the places of a step and, beyond both ends, two that none reaches.
+// A sequence of labels with blanks around each, and room for the places of a step and, beyond both ends, two that none
+// reaches.
 struct Sequence {
   long long places;
   long long *classes;

@@ -54,7 +54,8 @@ struct Windows {
   }
   // Whether every window consists of whole lines, one after the other.
   bool lines() const {
-    return axes[2].out == 1 && starts[2][0] == 0 && stops[2][0] == axes[2].size && axes[2].step == 1 && axes[1].step == 1;
+    const bool whole = axes[2].out == 1 && starts[2][0] == 0 && stops[2][0] == axes[2].size;
+    return whole && axes[2].step == 1 && axes[1].step == 1;
   }
   // g(i, n) for the n places from i on, where lines() are.
   template <class G>

@@ -2,9 +2,9 @@
 //
 //   cumsum   y[o, j, i] = sum of x[o, k, i] over k <= j, or over k >= j
 //
-// Layout: x and y are (outer, n, inner), contiguous. An item is a line (inner = 1), or up to WIDTH neighbouring ones; each is
-// as if it were alone. Lines are summed in double (16-bit floats in float), four of them at a time: an addition has to
-// wait for the one before it.
+// Layout: x and y are (outer, n, inner), contiguous. An item is a line (inner = 1), or up to WIDTH neighbouring ones;
+// each is as if it were alone. Lines are summed in double (16-bit floats in float), four of them at a time: an addition
+// has to wait for the one before it.
 //
 // Given by the launcher: T, the type stored; A, float or double.
 // Bytes moved: x and y once.

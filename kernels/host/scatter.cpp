@@ -5,8 +5,8 @@
 //
 // Layout: target (outer, rows, inner), values and the elements' indices (outer, n, inner), all contiguous. Negative
 // indices count from the end. What falls on one place is added in the order of j. The threads share out the places:
-// those from `begin` to `end` of one dimension, the outer ones, the rows or the inner ones, are this call's, so the number
-// of threads does not matter, and no two write to one place. Who shares out rows reads all of the index.
+// those from `begin` to `end` of one dimension, the outer ones, the rows or the inner ones, are this call's, so the
+// number of threads does not matter, and no two write to one place. Who shares out rows reads all of the index.
 //
 // Given by the launcher: T, float or double.
 // Bytes moved: the values and the index once, the named rows of the target twice.

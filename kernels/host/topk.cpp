@@ -1,8 +1,8 @@
 // The k largest or smallest elements of rows, in order, and where they are, on the host.
 //
-// Layout: x is (rows, n), values and places (rows, k), contiguous; the rows from `begin` to `end` are worked on. What was
-// found so far is kept in order; an element is put in where it is before the last of it. Of equal elements the first come
-// first; NaN counts as the largest. In random order k log(n / k) elements are put in.
+// Layout: x is (rows, n), values and places (rows, k), contiguous; the rows from `begin` to `end` are worked on. What
+// was found so far is kept in order; an element is put in where it is before the last of it. Of equal elements the
+// first come first; NaN counts as the largest. In random order k log(n / k) elements are put in.
 //
 // Given by the launcher: T, the type stored; A, the type compared in.
 // Bytes moved: x once, the results once.
