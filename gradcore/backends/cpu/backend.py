@@ -241,17 +241,17 @@ class CpuBackend(Rows, Norms, Ctc, Convolution, Pooling, Attention, Recurrence, 
     # -- linear algebra
     def matmul(self, a: Array, b: Array) -> Array:
         if a.dtype in HALVES:
-            return np.asarray(np.matmul(a.astype(FLOAT32), b.astype(FLOAT32)), a.dtype)
-        return np.asarray(np.matmul(a, b))
+            return np.asarray(_product(a.astype(FLOAT32), b.astype(FLOAT32)), a.dtype)
+        return np.asarray(_product(a, b))
 
     def column_sum(self, x: Array) -> Array:
         return np.add.reduce(x, 0, wide(x.dtype)).astype(x.dtype, copy=False)
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
         if x.dtype in HALVES:
-            out = np.matmul(x.astype(FLOAT32), weight.astype(FLOAT32).T)
+            out = _product(x.astype(FLOAT32), weight.astype(FLOAT32).T)
             return (out if bias is None else out + bias.astype(FLOAT32)).astype(x.dtype)
-        out = np.matmul(x, weight.T)
+        out = _product(x, weight.T)
         if bias is not None:
             out += bias
         return out
@@ -291,3 +291,9 @@ class CpuBackend(Rows, Norms, Ctc, Convolution, Pooling, Attention, Recurrence, 
     def permutation(self, n: int, dtype: np.dtype, seed: int, offset: int) -> Array:
         return self._generator(seed, offset).permutation(n).astype(dtype)
 
+
+def _product(a: Array, b: Array) -> Array:
+    """`a @ b`; many matrices times one are one product, which NumPy would make of each."""
+    if b.ndim != 2 or a.ndim < 3 or not a.flags.c_contiguous:
+        return np.matmul(a, b)
+    return np.matmul(a.reshape(math.prod(a.shape[:-1]), a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[1])
