@@ -88,7 +88,7 @@ class Indexing(Backend):
 
 def _add_segments(rows: Array, index: Array, parts: Array) -> None:
     """`np.add.at` for whole rows: those of one place are summed together."""
-    places = np.where(index < 0, index + len(rows), index)
+    places = np.arange(len(rows))[index]  # from the start; an error if there is none
     order = np.argsort(places, kind="stable")
     places = places[order]
     starts = np.flatnonzero(np.concatenate(([True], places[1:] != places[:-1])))
