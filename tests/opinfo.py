@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, reduce
 from typing import Any
 
@@ -79,25 +79,38 @@ def _missing(name: str) -> Callable[..., Any]:
     return function
 
 
-def ours(value: Any) -> Any:
-    """A value for PyTorch as one for gradcore: tensors share their memory, strides and all."""
+def ours(value: Any, device: str = "cpu") -> Any:
+    """A value for PyTorch as one for gradcore: tensors on the CPU share their memory, strides and all.
+
+    On another device they are copies; those that do not fill a block of memory in order are views there, too.
+    """
     if isinstance(value, torch.Tensor):
         host = value.detach()
         array = host.view(torch.int16).numpy().view(gc.bfloat16.numpy) if host.dtype == torch.bfloat16 else host.numpy()
-        return gc.from_numpy(array).requires_grad_(value.requires_grad)
+        tensor = gc.from_numpy(array)
+        return (tensor if device == "cpu" else _there(tensor, device)).requires_grad_(value.requires_grad)
     if isinstance(value, torch.dtype):
         return getattr(gc, short(value))
     if isinstance(value, torch.device):
-        return gc.device(str(value))
+        return gc.device(device)
     if isinstance(value, torch.memory_format):
         return getattr(gc, short(value))
     if isinstance(value, torch.Size):
         return gc.Size(value)
     if isinstance(value, dict):
-        return {k: ours(v) for k, v in value.items()}
+        return {k: ours(v, device) for k, v in value.items()}
     if isinstance(value, (tuple, list)):
-        return type(value)([ours(v) for v in value])
+        return type(value)([ours(v, device) for v in value])
     return value
+
+
+def _there(tensor: gc.Tensor, device: str) -> gc.Tensor:
+    """A copy on another device that repeats and skips elements where the tensor does."""
+    once = tensor[tuple([slice(None, 1) if step == 0 else slice(None) for step in tensor.stride()])]
+    there = once.to(device)
+    if there.stride() != once.stride():  # what the tensor skips is not copied
+        there = gc.stack([there, there], -1)[..., 0]
+    return there.expand(tensor.shape)
 
 
 def _covered(value: Any) -> bool:
@@ -126,6 +139,29 @@ def samples(info: Any, dtype: str, requires_grad: bool) -> Iterator[Any]:
                 yield sample
 
 
+def distinct(given: Iterable[Any], most: int, largest: int) -> Iterator[Any]:
+    """Of samples with tensors of at most `largest` elements, up to `most` that differ in layout and in options."""
+    seen = set()
+    for sample in given:
+        value = sample.input, list(sample.args), dict(sample.kwargs)
+        form = _form(value)
+        if form in seen or any(t.numel() > largest for t in _tensors(value)):
+            continue
+        seen.add(form)
+        yield sample
+        if len(seen) == most:
+            return
+
+
+def _form(value: Any) -> Any:
+    """What decides how a kernel goes through a value: of tensors the layout, of options the names."""
+    if isinstance(value, torch.Tensor):
+        return value.dim(), value.numel() == 0, value.is_contiguous(), value.dtype
+    if isinstance(value, dict):
+        return tuple([(k, _form(v)) for k, v in value.items()])
+    return tuple(map(_form, value)) if isinstance(value, (tuple, list)) else type(value)
+
+
 def described(value: Any) -> str:
     """A value in a few words, for the message of a failure."""
     if isinstance(value, torch.Tensor):
@@ -140,21 +176,26 @@ def described(value: Any) -> str:
 class Call:
     """One call of an operator in both libraries, and what it gave."""
 
-    def __init__(self, info: Any, sample: Any):
+    def __init__(self, info: Any, sample: Any, device: str = "cpu"):
         self.sample = sample
         self.text = f"{described(sample.input)}, {described(sample.args)}, {described(sample.kwargs)}"
-        given = ours(sample.input), ours(list(sample.args)), ours(dict(sample.kwargs))
+        given = ours(sample.input, device), ours(list(sample.args), device), ours(dict(sample.kwargs), device)
         self.ours = _Side(function_of(info), *given, process=sample.output_process_fn_grad)
         self.theirs = _Side(
             info.op, sample.input, list(sample.args), dict(sample.kwargs), process=sample.output_process_fn_grad
         )
+
+    def stays_on(self, device: str) -> bool:
+        """Whether what is made of tensors on a device is there, too."""
+        return not self.ours.given or all(t.device.type == device for t in _tensors(self.ours.output))
 
 
 class _Side:
     """The call in one of the libraries."""
 
     def __init__(self, function: Any, input: Any, args: list[Any], kwargs: dict[str, Any], process: Any):
-        self.inputs = [t for t in _tensors((input, args, kwargs)) if t.requires_grad]
+        self.given = _tensors((input, args, kwargs))
+        self.inputs = [t for t in self.given if t.requires_grad]
         self.output = outcome(lambda: function(input, *args, **kwargs))
         self.process = process
 
@@ -180,7 +221,7 @@ def _weighted(tensors: list[Any]) -> Any:
     total = 0
     for t in tensors:
         weights = np.cos(np.arange(math.prod(t.shape))).reshape(tuple(t.shape)).astype(short(t.dtype))
-        total = total + (t * _module(t).from_numpy(weights)).sum()
+        total = total + (t * _module(t).from_numpy(weights).to(t.device)).sum()
     return total
 
 

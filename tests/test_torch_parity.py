@@ -14,7 +14,19 @@ import gradcore as gc
 if torch is None:
     pytest.skip("PyTorch is not installed: pip install torch expecttest", allow_module_level=True)
 
-from opinfo import Call, _Side, compare, database, described, function_of, inplace_of, method_of, ours, samples
+from opinfo import (
+    Call,
+    _Side,
+    compare,
+    database,
+    described,
+    distinct,
+    function_of,
+    inplace_of,
+    method_of,
+    ours,
+    samples,
+)
 from parity import Raised, outcome
 
 # The operators that training code uses, by the names of PyTorch's database.
@@ -71,12 +83,13 @@ def failures(problems: list[str], count: int) -> None:
     assert not problems, f"{len(problems)} of {count} samples:\n" + "\n".join(problems[:12])
 
 
-def check(name: str, dtype: str) -> None:
+def check(name: str, dtype: str, device: str = "cpu") -> None:
     info = database()[name]
     differentiable = info.supports_autograd and dtype.startswith("float")
     problems, count = [], 0
-    for sample in samples(info, dtype, differentiable):
-        call = Call(info, sample)
+    drawn = samples(info, dtype, differentiable)
+    for sample in drawn if device == "cpu" else distinct(drawn, 8 if dtype == "float32" else 2, 16000):
+        call = Call(info, sample, device)
         count += 1
         if deviates(name, call.text):
             continue
@@ -116,6 +129,14 @@ CASES = [(name, dtype) for name in CLAIMED for dtype in dtypes_of(name)]
 def test_samples(name: str, dtype: str) -> None:
     """Values, dtypes and shapes, first and second derivatives."""
     check(name, dtype)
+
+
+@pytest.mark.parametrize(("name", "dtype"), CASES, ids=lambda x: x)
+def test_samples_on_cuda(name: str, dtype: str, _cuda_reason: str | None) -> None:
+    """The same with kernels, for some samples of distinct layouts."""
+    if _cuda_reason is not None:
+        pytest.skip(f"no CUDA device, real or emulated: {_cuda_reason}")
+    check(name, dtype, "cuda")
 
 
 @pytest.mark.parametrize("name", [n for n in CLAIMED if database()[n].error_inputs_func is not None])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,6 +184,10 @@ class Backend(Memory):
         order = (slice(None),) * axis + (slice(None, None, -1 if reverse else 1),)
         total = self.xp.cumsum(x[order], axis, wide(out_dtype))[order]
         return total if total.dtype == out_dtype else self.astype(total, out_dtype)
+
+    def raising_linalg(self) -> AbstractContextManager[None]:
+        """Where `xp.linalg` raises `numpy.linalg.LinAlgError` if a matrix has no such result."""
+        return nullcontext()
 
     # -- rows: x is C-contiguous (rows, columns)
     @abstractmethod

@@ -39,7 +39,8 @@ def _check(op: str, x: Array, square: bool = True) -> None:
 def _attempt(x: Array, compute: Callable[[], Any], failed: Callable[[np.ndarray], str | None], op: str) -> Any:
     """What `compute` returns; LinAlgError for the first matrix of which `failed` tells what is wrong."""
     try:
-        return compute()
+        with backend_of(x).raising_linalg():
+            return compute()
     except np.linalg.LinAlgError as error:
         matrices = backend_of(x).to_host(x)
         for i, matrix in enumerate(matrices.reshape(-1, *matrices.shape[-2:])):

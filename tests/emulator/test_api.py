@@ -1,10 +1,12 @@
 """The namespace that stands in for cupy."""
 
+import operator
+
 import ml_dtypes
 import numpy as np
 import pytest
 
-from gradcore.backends.emulator import CUDARuntimeError
+from gradcore.backends.emulator import CUDARuntimeError, cupyx
 from gradcore.backends.emulator import api as xp
 
 
@@ -83,6 +85,35 @@ def test_functions():
         xp.exp(np.ones(3))
     with pytest.raises(TypeError, match="Unsupported type"):
         xp.matmul(np.ones((2, 2)), xp.ones((2, 2)))
+
+
+def test_what_cupy_has_not():
+    x = xp.asarray([3.0, 1.0, 1.0])
+    for name in ("block", "insert", "vecdot", "errstate", "linalg.multi_dot"):
+        with pytest.raises(AttributeError, match=f"{name}.*CuPy has no such function"):
+            operator.attrgetter(name)(xp)
+    for sort in (xp.sort, xp.argsort, x.sort, x.argsort):
+        with pytest.raises(ValueError, match="kind can only be None or 'stable'"):
+            sort(*() if sort in (x.sort, x.argsort) else (x,), kind="quicksort")
+    assert xp.argsort(x).tolist() == [1, 2, 0] and xp.sort(xp.stack([x, x]), None).tolist() == [1, 1, 1, 1, 3, 3]
+    with pytest.raises(TypeError, match="mode"):
+        xp.take(x, xp.asarray([0]), mode="clip")
+
+
+def test_linear_algebra_does_not_raise_unless_told_to():
+    singular, bad = xp.zeros((2, 3, 3)), xp.full((4, 2), np.nan)
+    for function, args in (
+        (xp.linalg.inv, (singular,)),
+        (xp.linalg.solve, (singular, xp.ones((2, 3, 1)))),
+        (xp.linalg.cholesky, (-singular,)),
+        (xp.linalg.svd, (bad,)),
+    ):
+        for result in (found,) if isinstance(found := function(*args), xp.ndarray) else found:
+            assert np.isnan(result.get()).all()
+        with cupyx.errstate(linalg="raise"), pytest.raises(np.linalg.LinAlgError):
+            function(*args)
+    assert xp.linalg.svd(bad)[0].shape == (4, 4)
+    assert xp.linalg.inv(xp.eye(2) * 2).tolist() == [[0.5, 0], [0, 0.5]]
 
 
 def test_the_device():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any
 
@@ -135,6 +136,9 @@ class CudaBackend(Backend):
             if both is not None:
                 return self.matmul(grad, weight) if needs[0] else None, *both
         return super().linear_backward(grad, x, weight, needs)
+
+    def raising_linalg(self) -> AbstractContextManager[None]:
+        return driver.raising_linalg()
 
     # -- rows
     def softmax(self, x: Array, log: bool, out_dtype: np.dtype) -> Array:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
@@ -43,6 +44,13 @@ def library() -> Any:
             f"CuPy is installed but does not load: {error}. Install the build for your CUDA version: "
             f"pip install 'gradcore[cuda12]' or 'gradcore[cuda13]'; or {_ALTERNATIVES}"
         ) from error
+
+
+def raising_linalg() -> AbstractContextManager[None]:
+    """Has the library's linear algebra raise LinAlgError, for which CuPy waits only if it is told to."""
+    return importlib.import_module("gradcore.backends.emulator.cupyx" if emulated() else "cupyx").errstate(
+        linalg="raise"
+    )
 
 
 @cache

@@ -1,7 +1,7 @@
 """Stands in for the `cupy` module on the emulated device.
 
-Any function of NumPy is there: it takes and returns device arrays. Host arrays are taken only by the functions that
-make device arrays (`array`, `asarray`, ...); elsewhere they raise TypeError, as with CuPy.
+Any function of NumPy that CuPy has is there: it takes and returns device arrays. Host arrays are taken only by the
+functions that make device arrays (`array`, `asarray`, ...); elsewhere they raise TypeError, as with CuPy.
 
 >>> from gradcore.backends.emulator import api as xp
 >>> x = xp.asarray([1.0, 2.0, 3.0])
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from . import cuda
+from . import cuda, cupyx
 from .allocator import default_pool
 from .array import accumulated, allocate, call, from_host, matmul, ndarray, unwrap
 from .exchange import from_dlpack, from_interface
@@ -155,8 +155,16 @@ cumprod = accumulated(np.cumprod)
 
 # Functions of dtypes, shapes and numbers rather than of arrays: they work as they are.
 _HOST_FUNCTIONS = frozenset(
-    "broadcast_shapes can_cast dtype errstate finfo iinfo isscalar issubdtype min_scalar_type ndim promote_types "
+    "broadcast_shapes can_cast dtype finfo iinfo isscalar issubdtype min_scalar_type ndim promote_types "
     "result_type shape size".split()
+)
+
+# Functions of NumPy that CuPy 14.2 has not.
+_ABSENT = frozenset(
+    "asmatrix block bmat einsum_path errstate frompyfunc geomspace histogram_bin_edges insert isnat matvec "
+    "nanpercentile nanquantile ndenumerate nditer nested_iters polydiv polyder polyint spacing unstack vecdot vecmat "
+    "linalg.diagonal linalg.matrix_norm linalg.multi_dot linalg.outer linalg.svdvals linalg.tensordot linalg.trace "
+    "linalg.vecdot linalg.vector_norm".split()
 )
 
 
@@ -179,14 +187,47 @@ class _Function:
         return f"<emulated device's {self.__name__}>"
 
 
+class _LinearAlgebra(_Function):
+    """A function of `linalg`: what has no result is NaN, unless `cupyx.errstate` says that it is an error."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except np.linalg.LinAlgError:
+            matrix = isinstance(args[0], ndarray) and args[0].ndim >= 2
+            if cupyx.linalg_raises() or not matrix:
+                raise
+        # What it gives for identities has the right shapes.
+        found = super().__call__(*map(_identities, args), **kwargs)
+        for result in found if isinstance(found, tuple) else (found,):
+            result.fill(np.nan)
+        return found
+
+
+def _identities(x: Any) -> Any:
+    if not isinstance(x, ndarray) or x.ndim < 2:
+        return x
+    return from_host(np.broadcast_to(np.eye(*x.shape[-2:], dtype=x.dtype), x.shape))
+
+
 class _Namespace:
     """A submodule, such as `linalg`."""
 
     def __init__(self, module: types.ModuleType):
         self._module = module
+        self._name = module.__name__.removeprefix("numpy.")
 
     def __getattr__(self, name: str) -> Any:
-        return _adapt(getattr(self._module, name))
+        if f"{self._name}.{name}" in _ABSENT:
+            raise _absent(f"{self._name}.{name}")
+        found = getattr(self._module, name)
+        if self._name == "linalg" and callable(found) and not isinstance(found, type):
+            return _LinearAlgebra(found)
+        return _adapt(found)
+
+
+def _absent(name: str) -> AttributeError:
+    return AttributeError(f"module {__name__!r} has no attribute {name!r}: CuPy has no such function")
 
 
 def _adapt(found: Any) -> Any:
@@ -201,6 +242,20 @@ def result_type(*args: Any) -> np.dtype:
     return np.result_type(*unwrap(args))
 
 
+def sort(a: ndarray, axis: int | None = -1, kind: str | None = None) -> ndarray:
+    result = a.flatten() if axis is None else a.copy()
+    result.sort(-1 if axis is None else axis, kind)
+    return result
+
+
+def argsort(a: ndarray, axis: int | None = -1, kind: str | None = None) -> ndarray:
+    return a.argsort(axis, kind)
+
+
+def take(a: ndarray, indices: Any, axis: int | None = None, out: ndarray | None = None) -> ndarray:
+    return a.take(indices, axis, out)
+
+
 # Kept here and not in the module's globals, where `any`, `abs`, ... would hide Python's own.
 @functools.cache
 def _numpy(name: str) -> Any:
@@ -211,4 +266,6 @@ def _numpy(name: str) -> Any:
 def __getattr__(name: str) -> Any:
     if name.startswith("_") or name in ("random", "testing"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _ABSENT:
+        raise _absent(name)
     return _numpy(name)

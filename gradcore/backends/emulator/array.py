@@ -169,6 +169,15 @@ def _method(name: str) -> Any:
     return method
 
 
+def _sorting(function: Callable) -> Any:
+    def method(self: ndarray, axis: int | None = -1, kind: str | None = None) -> Any:
+        if kind not in (None, "stable"):
+            raise ValueError(f"kind can only be None or 'stable', not {kind!r}: CuPy sorts stably")
+        return call(function, (self, axis), {"kind": "stable"})
+
+    return method
+
+
 def _defers_to(other: Any) -> bool:
     """Whether an operator is left to the other operand, by NumPy's rules."""
     if isinstance(other, (ndarray, np.ndarray, *_HOST_SCALARS)):
@@ -458,7 +467,7 @@ class ndarray:
     argmin = _method("argmin")
     all = _method("all")
     any = _method("any")
-    argsort = _method("argsort")
+    argsort = _sorting(np.ndarray.argsort)
     nonzero = _method("nonzero")
     take = _method("take")
     repeat = _method("repeat")
@@ -470,7 +479,7 @@ class ndarray:
     trace = _method("trace")
     compress = _method("compress")
     searchsorted = _method("searchsorted")
-    sort = _method("sort")
+    sort = _sorting(np.ndarray.sort)
     partition = _method("partition")
     argpartition = _method("argpartition")
     put = _method("put")
