@@ -29,6 +29,8 @@ class Config:
             this is undefined behaviour, and often goes well.
         poison: fill shared memory with NaN before each block.
         time_limit: seconds of CPU time that a launch may take, 0 for no limit.
+        edges: run only so many of the first and of the last blocks of a grid, 0 for all: enough to see how a kernel
+            finds its way in arrays that are too large to go through.
     """
 
     mode: str = os.environ.get("GRADCORE_EMULATOR_MODE", "fast")
@@ -36,6 +38,7 @@ class Config:
     strict: bool = True
     poison: bool = True
     time_limit: float = 60.0
+    edges: int = 0
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "mode" and value not in MODES:

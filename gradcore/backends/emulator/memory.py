@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import mmap
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,10 @@ ALIGNMENT = 256  # of every allocation, as cudaMalloc's
 BLOCK = 512  # of CuPy's memory pool: its books are kept in whole ones
 # NaN as float64, float32, float16 and bfloat16; an index far out as an integer.
 POISON = 0x7FFF
+
+# Blocks beyond this size take up memory only where they are touched, and are zero instead of poisoned.
+_SPARSE = 1 << 30
+_MAP_NORESERVE = 0x4000  # of Linux; Python's module has no name for it
 
 # Neighbouring allocations' guard zones differ, so that a copy from one zone to another is noticed.
 _GUARD_FILLS = [0xA0 + i for i in range(61)]
@@ -29,6 +34,10 @@ _live: dict[int, int] = {}
 _used = [0]
 # What was found when memory was freed, where nothing can be raised: reported by the next launch or synchronisation.
 _pending_errors: list[str] = []
+
+
+def _reserved(size: int) -> mmap.mmap:
+    return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
 
 
 class DeviceMemory:
@@ -47,8 +56,9 @@ class DeviceMemory:
 
     def __init__(self, nbytes: int):
         try:
-            raw = np.empty(ALIGNMENT + 2 * GUARD_BYTES + nbytes, np.uint8)
-        except MemoryError:
+            size = ALIGNMENT + 2 * GUARD_BYTES + nbytes
+            raw = np.empty(size, np.uint8) if size <= _SPARSE else np.frombuffer(_reserved(size), np.uint8)
+        except (MemoryError, OSError):
             raise OutOfMemoryError(nbytes, used_bytes()) from None
         start = _address_of(_first_byte(raw)) + GUARD_BYTES
         self.address = start + -start % ALIGNMENT
@@ -63,7 +73,9 @@ class DeviceMemory:
         _used[0] += self.size
 
     def poison(self) -> None:
-        """Fill it with what looks like nothing useful."""
+        """Fill it with what looks like nothing useful, unless it is so large that it is there only where it is touched."""
+        if len(self.raw) > _SPARSE:
+            return
         begin, end = self.offset, self.offset + self.nbytes
         self.raw[begin : end - self.nbytes % 2].view(np.uint16).fill(POISON)
         if self.nbytes % 2:

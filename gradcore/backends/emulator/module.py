@@ -53,6 +53,7 @@ class _Launch(ctypes.Structure):
         ("check", ctypes.c_int32),
         ("strict", ctypes.c_int32),
         ("poison", ctypes.c_int32),
+        ("edges", ctypes.c_int32),
     ]
 
 
@@ -239,6 +240,7 @@ class Kernel:
             settings.mode == "check",
             settings.strict,
             settings.poison,
+            settings.edges,
         )
         message = ctypes.create_string_buffer(_MESSAGE_BYTES)
         offset = ctypes.c_size_t()

@@ -4,8 +4,8 @@
 #include "checker.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 
@@ -30,7 +30,9 @@ void atomic_access(const void *address, size_t size, const void *pc) {
 // ---------------------------------------------------------------- shadow memory
 
 ShadowMemory::ShadowMemory(uintptr_t begin, size_t size, size_t granule) : begin(begin), size(size), granule(granule) {
-  memory = (Cell *)calloc(count() + 1, sizeof(Cell));  // untouched pages cost nothing
+  // Untouched pages cost nothing, and are not set aside: an array may be larger than the machine's memory.
+  void *found = mmap(nullptr, bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (found != MAP_FAILED) memory = (Cell *)found;
 }
 
 ShadowMemory::ShadowMemory(ShadowMemory &&other) noexcept { *this = std::move(other); }
@@ -43,7 +45,9 @@ ShadowMemory &ShadowMemory::operator=(ShadowMemory &&other) noexcept {
   return *this;
 }
 
-ShadowMemory::~ShadowMemory() { free(memory); }
+ShadowMemory::~ShadowMemory() {
+  if (memory) munmap(memory, bytes());
+}
 
 void ShadowMemory::clear() {
   if (memory) memset(memory, 0, count() * sizeof(Cell));

@@ -41,6 +41,7 @@ class ShadowMemory {
 
  private:
   size_t count() const { return (size + granule - 1) / granule; }
+  size_t bytes() const { return (count() + 1) * sizeof(Cell); }
   void refine(size_t finer);
   size_t granule = 4;
   Cell *memory = nullptr;

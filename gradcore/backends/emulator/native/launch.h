@@ -43,6 +43,7 @@ struct Launch {
   int32_t check;   // the kernel was compiled with the checks
   int32_t strict;  // a thread that has left the kernel may not be awaited
   int32_t poison;  // fill shared memory with NaN before each block
+  int32_t edges;   // run only so many of the first and of the last blocks; 0: all
 };
 
 }  // namespace emu

@@ -409,11 +409,13 @@ bool Scheduler::run(const Launch &request) {
   begin_launch();
   if (launch->check) checker.begin_launch();
   uint64_t blocks = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2];
+  const uint64_t edges = (uint64_t)launch->edges, run = edges ? std::min(blocks, 2 * edges) : blocks;
   bool sound = true;
-  for (uint64_t position = 0; position < blocks && sound; position++) {
+  for (uint64_t position = 0; position < run && sound; position++) {
     uint64_t number = position;
-    if (launch->order == reverse) number = blocks - 1 - position;
-    if (launch->order == shuffled) number = permuted(position, blocks, launch->seed);
+    if (launch->order == reverse) number = run - 1 - position;
+    if (launch->order == shuffled) number = permuted(position, run, launch->seed);
+    if (edges && number >= edges) number += blocks - run;
     begin_block(number);
     sound = run_block();
   }
