@@ -23,11 +23,12 @@ from updates import run
 from gradcore import backends
 from gradcore.amp.grad_scaler import nonfinite, unscaled
 from gradcore.backends.base import Reduction
+from gradcore.backends.cpp.types import wide
 from gradcore.backends.cuda import CudaBackend, backend
 from gradcore.backends.emulator import cuda
 from gradcore.backends.sliding import Sliding, Windows
 from gradcore.expr import trace
-from gradcore.ops import REGISTRY, Elementwise, reductions
+from gradcore.ops import REGISTRY, Elementwise, channel_norms, reductions
 from gradcore.ops.recurrent import cell_of
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")
@@ -328,6 +329,18 @@ def _norms(device: CudaBackend, dtype: np.dtype) -> None:
                 device.layer_norm_backward(x, x, mean, each, p, needs)
 
 
+def _channels(device: CudaBackend, dtype: np.dtype) -> None:
+    """Moments and sums of channels, as rows and as columns; as one launch, and in chunks."""
+    work = wide(dtype)
+    for outer, channels, inner in ((8, 64, 1024), (8, 64, 33), (4096, 512, 1), (4096, 33, 1), (2**13, 2**10, 2**10)):
+        x, each = Array((outer, channels, 1, inner), dtype), Array((channels, 1, 1), work)
+        device.channel_moments(Array((outer, channels, inner), dtype), 1e-5)
+        device.sums(channel_norms._SUMS, (x, x, each, each), work, work, x.shape, (0, 3))
+    parts, weight = Array((8, 4, 16), work), Array((4, 16), dtype)
+    device.sums(channel_norms._WEIGHTED, (parts, parts, weight), work, work, parts.shape, (2,))
+    device.sums(channel_norms._BOTH, (parts, parts), work, dtype, parts.shape, (0,))
+
+
 # Of the optimizers those whose updates differ most.
 _STEPS = ("sgd", "sgd nesterov", "adam", "adamw amsgrad", "nadam", "radam", "adamax", "rmsprop centered", "adadelta")
 
@@ -419,6 +432,7 @@ FAMILIES: dict[str, tuple[Callable[[str], list[Source]], tuple[str, ...]]] = {
     "rows": (_made_by(_rows), FLOATS),
     "ctc": (_made_by(_ctc), ("float32", "float64")),
     "norms": (_made_by(_norms), FLOATS),
+    "channels": (_made_by(_channels), FLOATS),
     "convolutions": (_made_by(_convolutions), FLOATS),
     "pooling": (_made_by(_pooling), FLOATS),
     "attention": (_made_by(_attention), FLOATS),

@@ -11,12 +11,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ..devices import device as Device
 from ..expr import Program, trace
+from ..expr.graph import input_names
 from . import convolution, recurrence
 from .cpp.types import wide
 from .recurrence import Cell, Layer, Slopes, Step, Weights
@@ -43,6 +45,17 @@ class Reduction:
 IDENTITY = trace(lambda x: x)
 
 
+@cache
+def _each_sum(map: Program) -> list[tuple[Reduction, list[int]]]:
+    """The sum of each output alone, and which inputs it takes."""
+    found = []
+    for output in map.outputs:
+        used = input_names((output,))
+        at = [i for i, name in enumerate(map.inputs) if name in used]
+        found.append((Reduction(Program([map.inputs[i] for i in at], [output]), "sum"), at))
+    return found
+
+
 class BadIndex(IndexError, RuntimeError):
     """An index is out of range. (Of functions where PyTorch raises RuntimeError scripts may expect that.)"""
 
@@ -51,7 +64,7 @@ _INT64 = np.dtype(np.int64)
 _SUM = Reduction(IDENTITY, "sum")
 _MEAN = Reduction(IDENTITY, "sum", trace(lambda acc, count: acc / count))
 _VARIANCE = Reduction(trace(lambda x, mean: (x - mean) * (x - mean)), "sum", trace(lambda acc, count: acc / count))
-_SUM_OF_NORMAL = Reduction(trace(lambda grad, x, mean, rstd: grad * ((x - mean) * rstd)), "sum")
+_RSTD = trace(lambda variance, eps: (variance + eps) ** -0.5)
 _QUOTIENT = trace(lambda a, b: a / b)
 
 
@@ -146,6 +159,21 @@ class Backend(Memory):
 
         Sums of float16 and bfloat16 accumulate in float32. An empty reduction yields the neutral element.
         """
+
+    def sums(
+        self,
+        map: Program,
+        inputs: Sequence[Array | Number],
+        compute: np.dtype,
+        out_dtype: np.dtype,
+        shape: tuple[int, ...],
+        axes: tuple[int, ...],
+    ) -> list[Array]:
+        """The sums of each output of `map` over `axes`, as `reduce` makes one: in one pass where the device can."""
+        return [
+            self.reduce(reduction, [inputs[i] for i in at], compute, out_dtype, shape, axes, False)
+            for reduction, at in _each_sum(map)
+        ]
 
     @abstractmethod
     def arg_reduce(self, x: Array, axis: int, which: str) -> tuple[Array, Array]:
@@ -328,20 +356,15 @@ class Backend(Memory):
         """
 
     # -- channels: x is (outer, channels, inner), C-contiguous
-    def channel_moments(self, x: Array) -> tuple[Array, Array]:
-        """The mean and the (biased) variance of each channel (channels,), in float32 (float64 for float64)."""
+    def channel_moments(self, x: Array, eps: float) -> tuple[Array, Array, Array]:
+        """Of each channel the mean, the (biased) variance and `(variance + eps) ** -0.5`.
+
+        They are (channels,), in float32 (float64 for float64).
+        """
         work, axes = wide(x.dtype), (0, 2)
         mean = self.reduce(_MEAN, (x,), work, work, x.shape, axes, False)
-        return mean, self.reduce(_VARIANCE, (x, mean[:, None]), work, work, x.shape, axes, False)
-
-    def channel_sums(self, grad: Array, x: Array, mean: Array, rstd: Array) -> tuple[Array, Array]:
-        """For each channel the sums of `grad` and of `grad * (x - mean) * rstd`, in the dtype of `mean` (channels,)."""
-        work, axes = mean.dtype, (0, 2)
-        inputs = (grad, x, mean[:, None], rstd[:, None])
-        return (
-            self.reduce(_SUM, (grad,), work, work, grad.shape, axes, False),
-            self.reduce(_SUM_OF_NORMAL, inputs, work, work, x.shape, axes, False),
-        )
+        variance = self.reduce(_VARIANCE, (x, mean[:, None]), work, work, x.shape, axes, False)
+        return mean, variance, self.elementwise(_RSTD, (variance, eps), work, (work,), variance.shape)[0]
 
     # -- pooling: x is (planes, *size), C-contiguous, with as many dimensions of `size` as there are `windows`
     @abstractmethod

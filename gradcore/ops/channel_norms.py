@@ -17,7 +17,7 @@ from math import prod
 from typing import Any
 
 from .. import dtypes
-from ..backends import Array, Reduction, backend_of
+from ..backends import Array, backend_of
 from ..backends.cpp.types import wide
 from ..expr import Program, trace
 from .arithmetic import add, mul, sub
@@ -30,17 +30,21 @@ from .shape import each_batched, reshape, transpose
 
 Shape = tuple[int, ...]
 
-_RSTD = trace(lambda variance, eps: (variance + eps) ** -0.5)
-_SUM = Reduction(trace(lambda x: x), "sum")
-_DOT = Reduction(trace(lambda x, y: x * y), "sum")
-_INPUT = {
-    False: trace(lambda g, x, mean, rstd, level, slope, n: (g - level / n - (x - mean) * (rstd * slope / n)) * rstd),
-    True: trace(
-        lambda g, x, mean, rstd, level, slope, n, weight: (
-            (g * weight - level / n - (x - mean) * (rstd * slope / n)) * rstd
-        )
-    ),
-}
+_SUMS = trace(lambda g, x, mean, rstd: (g, g * ((x - mean) * rstd)))
+_BOTH = trace(lambda level, slope: (level, slope))
+_WEIGHTED = trace(lambda level, slope, weight: (level * weight, slope * weight))
+
+
+@cache
+def _input(weighted: bool, inside: bool) -> Program:
+    """The gradient of the input, with a weight `inside` the means (of a group's channels) or in front of all."""
+
+    def expression(g: Any, x: Any, mean: Any, rstd: Any, level: Any, slope: Any, n: Any, *weight: Any) -> Any:
+        g = g * weight[0] if weighted and inside else g
+        out = (g - level / n - (x - mean) * (rstd * slope / n)) * rstd
+        return out * weight[0] if weighted and not inside else out
+
+    return trace(expression, ["g", "x", "mean", "rstd", "level", "slope", "n"] + ["weight"] * weighted)
 
 
 @cache
@@ -75,8 +79,8 @@ class _Layout:
         )
         self.statistic = (1 if self.batch else images, self.groups, 1, 1)
         self.parameter = (1, self.groups, self.each, 1)
-        # The same for the sums over each channel.
-        self.summed = (images, channels, self.elements) if self.batch else (1, images * channels, self.elements)
+        # The same for the sums over each channel: (outer, statistics, channels of each, inner).
+        self.summed = (images if self.batch else 1, statistics, self.each, self.elements)
 
 
 def _whole(x: Array) -> Array:
@@ -95,25 +99,25 @@ def _check(op: str, input: Array, weight: Array | None, bias: Array | None) -> A
 
 
 @array_op(public=False)
-def channel_moments(input: Array, groups: int | None) -> tuple[Array, Array]:
-    """The mean and the (biased) variance of each group of each image or, if `groups` is None, of each channel.
+def channel_moments(input: Array, groups: int | None, eps: float) -> tuple[Array, Array, Array]:
+    """The mean, the (biased) variance and `(variance + eps) ** -0.5` of each group of each image or, if `groups` is
+    None, of each channel.
 
     They are in the dtype computed in, and take no part in derivatives: those of the norms go through the input.
     """
     backend, layout, work = backend_of(input), _Layout(input.shape, groups), wide(input.dtype)
     if input.size:
-        mean, variance = backend.channel_moments(_whole(input).reshape(layout.moments))
-        return mean, variance
-    count = layout.moments[1]
-    return backend.full((count,), 0, work), backend.full((count,), 0 if groups is None else 1, work)
+        return backend.channel_moments(_whole(input).reshape(layout.moments), eps)
+    mean, variance, rstd = (backend.full((layout.moments[1],), n, work) for n in (0, 0 if groups is None else 1, 1))
+    return mean, variance, rstd
 
 
 channel_moments.derivative(input=lambda gs: None)
 
 
 @channel_moments.batching
-def _channel_moments_batch(input: Any, input_shape: Shape, groups: int | None, size: int) -> Any:
-    found = channel_moments(_merged(input, groups is None), groups=groups)
+def _channel_moments_batch(input: Any, input_shape: Shape, groups: int | None, eps: float, size: int) -> Any:
+    found = channel_moments(_merged(input, groups is None), groups=groups, eps=eps)
     return tuple([reshape(x, shape=(size, x.shape[0] // size)) for x in found])
 
 
@@ -132,25 +136,18 @@ def _merged(x: Any, channels: bool) -> Any:
     return reshape(x, shape=(x.shape[0] * x.shape[1], *x.shape[2:]))
 
 
-def _rstd(variance: Array, eps: float) -> Array:
-    return backend_of(variance).elementwise(_RSTD, (variance, eps), variance.dtype, (variance.dtype,), variance.shape)[
-        0
-    ]
-
-
 def _forward(
     backend: Any,
     input: Array,
     weight: Array | None,
     bias: Array | None,
     mean: Array,
-    variance: Array,
+    rstd: Array,
     groups: int | None,
-    eps: float,
 ) -> Array:
     layout, x = _Layout(input.shape, groups), _whole(input)
     parameters = [p.reshape(layout.parameter) for p in (weight, bias) if p is not None]
-    statistics = [s.reshape(layout.statistic) for s in (mean, _rstd(variance, eps))]
+    statistics = [s.reshape(layout.statistic) for s in (mean, rstd)]
     program = _normal(weight is not None, bias is not None)
     operands = (x.reshape(layout.shape), *statistics, *parameters)
     (out,) = backend.elementwise(program, operands, mean.dtype, (x.dtype,), layout.shape)
@@ -162,9 +159,8 @@ def _backward(
     input: Array,
     weight: Array | None,
     mean: Array,
-    variance: Array,
+    rstd: Array,
     groups: int | None,
-    eps: float,
     needs: tuple[bool, ...],
 ) -> tuple[Array | None, ...]:
     backend, layout, work = backend_of(g), _Layout(input.shape, groups), wide(input.dtype)
@@ -172,33 +168,29 @@ def _backward(
     if not input.size:
         dw, db = (backend.full((layout.channels,), 0, kept) if need else None for need in needs[1:3])
         return backend.full(input.shape, 0, input.dtype) if needs[0] else None, dw, db, None, None
-    g, x, rstd = _whole(g), _whole(input), _rstd(variance, eps)
-
-    def by_channel(statistic: Array) -> Array:
-        if layout.each == 1:
-            return statistic
-        return backend.copy(backend.broadcast(statistic.reshape(-1, 1), (statistic.size, layout.each))).reshape(-1)
-
-    sums, slopes = backend.channel_sums(
-        g.reshape(layout.summed), x.reshape(layout.summed), by_channel(mean), by_channel(rstd)
-    )
+    g, x = _whole(g), _whole(input)
+    operands = [a.reshape(layout.summed) for a in (g, x)] + [a[:, None, None] for a in (mean, rstd)]
+    level, slope = backend.sums(_SUMS, operands, work, work, layout.summed, (0, 3))
     found: list[Array | None] = [None] * 5
-    for i, parts in ((1, slopes), (2, sums)):
-        if needs[i]:
-            parts = parts.reshape(-1, layout.channels)
-            found[i] = backend.reduce(_SUM, (parts,), work, kept, parts.shape, (0,), False)
+    if needs[1] or needs[2]:
+        parts = [a.reshape(-1, layout.channels) for a in (level, slope)]
+        if parts[0].shape[0] > 1 or kept != work:
+            db, dw = backend.sums(_BOTH, parts, work, kept, parts[0].shape, (0,))
+        else:
+            db, dw = (a.reshape(-1) for a in parts)
+        found[1:3] = (dw if needs[1] else None, db if needs[2] else None)
     if needs[0]:
-        statistics = [s.reshape(layout.statistic) for s in (mean, rstd)]
-        shape = (layout.statistic[0], layout.groups, layout.each)
-        w = None if weight is None else weight.reshape(layout.parameter[1:3])
-        for parts in (sums, slopes):
-            operands, reduction = ((parts.reshape(shape),), _SUM) if w is None else ((parts.reshape(shape), w), _DOT)
-            total = backend.reduce(reduction, operands, work, work, shape, (2,), True)
-            statistics.append(total.reshape(layout.statistic))
-        operands = (g.reshape(layout.shape), x.reshape(layout.shape), *statistics, layout.count)
+        # The weight of a statistic's only channel is a factor of all.
+        inside = layout.each > 1
+        if inside:
+            parts = [a.reshape(*layout.statistic[:2], layout.each) for a in (level, slope)]
+            given = parts if weight is None else [*parts, weight.reshape(layout.parameter[1:3])]
+            level, slope = backend.sums(_BOTH if weight is None else _WEIGHTED, given, work, work, parts[0].shape, (2,))
+        statistics = [a.reshape(layout.statistic) for a in (mean, rstd, level, slope)]
+        given = [g.reshape(layout.shape), x.reshape(layout.shape), *statistics, layout.count]
         if weight is not None:
-            operands = (*operands, weight.reshape(layout.parameter))
-        (dx,) = backend.elementwise(_INPUT[weight is not None], operands, work, (x.dtype,), layout.shape)
+            given.append(weight.reshape(layout.parameter))
+        (dx,) = backend.elementwise(_input(weight is not None, inside), given, work, (x.dtype,), layout.shape)
         found[0] = dx.reshape(input.shape)
     return tuple(found)
 
@@ -217,15 +209,13 @@ def _composite(input: Any, weight: Any, bias: Any, groups: int | None, eps: floa
 
 
 @array_op(name="native_batch_norm", public=False, grad_name="NativeBatchNormBackward0")
-def batch_norm(
-    input: Array, weight: Array | None, bias: Array | None, mean: Array, variance: Array, eps: float
-) -> Array:
+def batch_norm(input: Array, weight: Array | None, bias: Array | None, mean: Array, rstd: Array, eps: float) -> Array:
     """`(x - mean) / sqrt(variance + eps) * weight + bias`, over all dimensions but the second.
 
-    `mean` and `variance` are what `channel_moments` gives for the input.
+    `mean` and `rstd` are what `channel_moments` gives for the input.
     """
     backend = _check("batch_norm", input, weight, bias)
-    return _forward(backend, input, weight, bias, mean, variance, None, eps)
+    return _forward(backend, input, weight, bias, mean, rstd, None)
 
 
 @batch_norm.batching
@@ -246,29 +236,28 @@ def _batch_norm_rule(
     input: Array,
     weight: Array | None,
     mean: Array,
-    variance: Array,
+    rstd: Array,
     needs: tuple[bool, ...],
-    eps: float,
 ) -> Any:
     # On arrays only: a higher derivative is taken of the composite below.
-    return _backward(g, input, weight, mean, variance, None, eps, needs)
+    return _backward(g, input, weight, mean, rstd, None, needs)
 
 
 @batch_norm.composite_of
-def _batch_norm_composite(input: Any, weight: Any, mean: Any, variance: Any, eps: float, bias: Any = None) -> Any:
+def _batch_norm_composite(input: Any, weight: Any, mean: Any, rstd: Any, eps: float, bias: Any = None) -> Any:
     return _composite(input, weight, bias, None, eps)
 
 
 @array_op(name="native_group_norm", public=False, grad_name="NativeGroupNormBackward0")
 def group_norm(
-    input: Array, weight: Array | None, bias: Array | None, mean: Array, variance: Array, groups: int, eps: float
+    input: Array, weight: Array | None, bias: Array | None, mean: Array, rstd: Array, groups: int, eps: float
 ) -> Array:
     """`(x - mean) / sqrt(variance + eps) * weight + bias`, over a group's channels and the further dimensions.
 
-    `mean` and `variance` are what `channel_moments` gives for the input.
+    `mean` and `rstd` are what `channel_moments` gives for the input.
     """
     backend = _check("group_norm", input, weight, bias)
-    return _forward(backend, input, weight, bias, mean, variance, groups, eps)
+    return _forward(backend, input, weight, bias, mean, rstd, groups)
 
 
 @group_norm.batching
@@ -278,8 +267,8 @@ def _group_norm_batch(
     if batched[1] or batched[2]:
         return NotImplemented
     x, *moments = _every((0, 3, 4), inputs, shapes, batched, size)
-    mean, variance = (reshape(m, shape=(size * m.shape[1],)) for m in moments)
-    out = group_norm(_merged(x, False), inputs[1], inputs[2], mean, variance, groups=groups, eps=eps)
+    mean, rstd = (reshape(m, shape=(size * m.shape[1],)) for m in moments)
+    out = group_norm(_merged(x, False), inputs[1], inputs[2], mean, rstd, groups=groups, eps=eps)
     return reshape(out, shape=(size, *shapes[0]))
 
 
@@ -289,17 +278,16 @@ def _group_norm_rule(
     input: Array,
     weight: Array | None,
     mean: Array,
-    variance: Array,
+    rstd: Array,
     needs: tuple[bool, ...],
     groups: int,
-    eps: float,
 ) -> Any:
     # On arrays only: a higher derivative is taken of the composite below.
-    return _backward(g, input, weight, mean, variance, groups, eps, needs)
+    return _backward(g, input, weight, mean, rstd, groups, needs)
 
 
 @group_norm.composite_of
 def _group_norm_composite(
-    input: Any, weight: Any, mean: Any, variance: Any, groups: int, eps: float, bias: Any = None
+    input: Any, weight: Any, mean: Any, rstd: Any, groups: int, eps: float, bias: Any = None
 ) -> Any:
     return _composite(input, weight, bias, groups, eps)

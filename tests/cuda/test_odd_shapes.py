@@ -17,6 +17,7 @@ SIZES = (0, 1, 3, 31, 32, 33, 1000, 1024, 1025, 4097)
 F32 = np.dtype(np.float32)
 ADD = trace(lambda x, y: x + y)
 SQUARES = trace(lambda x: x * x)
+PRODUCTS = trace(lambda x, y: (x, x * y, y + 1))
 SUM = Reduction(IDENTITY, "sum")
 # Given a backend and what makes its arrays, yields results.
 Kernel = Callable[[Backend, Any, int], Iterator[Any]]
@@ -67,8 +68,8 @@ def channels(b: Backend, make: Maker, n: int) -> Iterator[Any]:
     for shape in ((3, 2, n), (n, 33, 1), (1, n, 3)):
         if 0 not in shape:
             x, grad = make(*shape), make(*shape)
-            mean, variance = b.channel_moments(x)
-            yield from (mean, variance, *b.channel_sums(grad, x, mean, variance))
+            yield from b.channel_moments(x, 0.1)
+            yield from b.sums(PRODUCTS, (grad, x), F32, F32, shape, (0, 2))
 
 
 def reductions(b: Backend, make: Maker, n: int) -> Iterator[Any]:

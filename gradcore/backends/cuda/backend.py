@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ...devices import device as Device
-from ...expr import Program
+from ...expr import Program, trace
 from .. import convolution
 from ..base import IDENTITY, Array, Backend, Number, Reduction
+from ..cpp.types import wide
 from ..recurrence import Step
 from ..sliding import Sliding, Windows
 from . import driver
@@ -33,6 +34,11 @@ from .recurrence import Cells
 from .reduce import Reduce
 from .rows import Rows
 
+_MOMENTS = Reduction(
+    IDENTITY,
+    "moments",
+    trace(lambda mean, squares, n, eps: (mean, squares / n, (squares / n + eps) ** -0.5)),
+)
 
 class CudaBackend(Backend):
     """One CUDA device. Its methods expect the device to be the current one; see `OneOfSeveral`."""
@@ -110,6 +116,17 @@ class CudaBackend(Backend):
         parameters: dict[str, Number] | None = None,
     ) -> Array:
         return self._reduce(reduction, inputs, compute, out_dtype, shape, axes, keepdims, parameters)
+
+    def sums(
+        self,
+        map: Program,
+        inputs: Sequence[Array | Number],
+        compute: np.dtype,
+        out_dtype: np.dtype,
+        shape: tuple[int, ...],
+        axes: tuple[int, ...],
+    ) -> list[Array]:
+        return self._reduce.several(Reduction(map, "sum"), inputs, compute, out_dtype, shape, axes)
 
     def arg_reduce(self, x: Array, axis: int, which: str) -> tuple[Array, Array]:
         return self._reduce.arg_reduce(x, axis, which)
@@ -205,6 +222,13 @@ class CudaBackend(Backend):
         needs: tuple[bool, ...],
     ) -> tuple[Array | None, Array | None, Array | None]:
         return self._norms.layer_norm_backward(grad, x, mean, rstd, weight, needs)
+
+    def channel_moments(self, x: Array, eps: float) -> tuple[Array, Array, Array]:
+        work = wide(x.dtype)
+        mean, variance, rstd = self._reduce.several(
+            _MOMENTS, (x,), work, work, x.shape, (0, 2), parameters={"eps": eps}
+        )
+        return mean, variance, rstd
 
     # -- convolution
     def unfold(self, x: Array, sliding: Sliding, out: tuple[int, ...]) -> Array:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from ...expr import trace
-from ..base import Array, Reduction
+from ..base import IDENTITY, Array, Reduction
 from ..cpp import sources
 from ..cpp.types import computed, half_header, scalar, stored, wide
 from .compiler import Compiler
-from .reduce import IDENTITY, Reduce
+from .reduce import Reduce
 from .rows import BLOCK, LARGEST_BLOCK, STREAMING_BLOCK, geometry, held, power_of_two, row_width
 
 # Elements of a row that a thread of the backward kernel holds: it has as many of x and dy, and their sums.

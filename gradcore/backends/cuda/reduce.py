@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ...expr import Program
+from ...expr import Program, trace
 from ...expr.cpp_emit import Value, emit
-from ..base import IDENTITY, Array, Number, Reduction
+from ..base import Array, Number, Reduction
 from ..cpp import sources
 from ..cpp.emission import InputType, described, indented, kernel_name, number_types, typed
 from ..cpp.types import INT64, computed, half_header, stored, wide
@@ -20,6 +20,8 @@ from .emission import Operands, headers
 from .layout import ReducePlan, plan_reduce
 
 _COMBINE = {"sum": "Sum", "prod": "Prod", "max": "Max", "min": "Min", "any": "Any", "all": "All"}
+# What stands for a total, or for totals, in a reduction's end; "moments" are made by this module alone.
+_MOMENTS = ("mean", "squares", "n")
 
 _SOURCE = """\
 // {key}
@@ -32,18 +34,17 @@ struct Map {{
   __device__ __forceinline__ void load(Registers<N> &r, const At &at) const {{
 {loads}  }}
   template <int N>
-  __device__ __forceinline__ {acc} operator()(const Registers<N> &r, int k, long long) const {{
-{statements}    return gc::to<{acc}>({value});
+  __device__ __forceinline__ {mapped} operator()(const Registers<N> &r, int k, long long) const {{
+{statements}    return {value};
   }}
 }};
 
 struct Finish {{
   typedef {acc} Acc;
-  typedef gc::{combine} Combine;
+  typedef {combine} Combine;
 {finish_members}
   __device__ __forceinline__ void operator()(Acc total, long long output) const {{
-{finish_statements}    out[output] = gc::to<{out}>({finish_value});
-  }}
+{finish_statements}  }}
 }};
 
 extern "C" __global__ void __launch_bounds__(256, 1) {name}({parameters}{finish_parameters},
@@ -68,7 +69,7 @@ class _Kernel:
 
     __slots__ = ("finish_numbers", "function", "numbers", "partials")
 
-    def __init__(self, function: Any, partials: Any, numbers: list[str | None], finish_numbers: list[str]):
+    def __init__(self, function: Any, partials: Any, numbers: list[str | None], finish_numbers: list[tuple[str, str]]):
         self.function, self.partials, self.numbers, self.finish_numbers = function, partials, numbers, finish_numbers
 
 
@@ -96,18 +97,42 @@ class Reduce:
         splits: int | None = None,
     ) -> Array:
         """See `Backend.reduce`; `wide_index` forces 64-bit indices, `splits` the number of chunks."""
+        settings = (keepdims, parameters, wide_index, splits)
+        return self.several(reduction, inputs, compute, out_dtype, shape, axes, *settings)[0]
+
+    def several(
+        self,
+        reduction: Reduction,
+        inputs: Sequence[Array | Number],
+        compute: np.dtype,
+        out_dtype: np.dtype,
+        shape: tuple[int, ...],
+        axes: tuple[int, ...],
+        keepdims: bool = False,
+        parameters: dict[str, Number] | None = None,
+        wide_index: bool = False,
+        splits: int | None = None,
+    ) -> list[Array]:
+        """`Backend.reduce` with a map of several outputs, of which each is combined, or a finish of several: all of
+        them, in one pass.
+
+        `combine` may be `"moments"`, too: the finish is then one of the `mean`, the sum of the `squares` of what is off
+        it, and their number `n`.
+        """
         if reduction.map.random:
             # Numbers go by an element's index in the whole shape, which a reduction does not follow.
             mapped = self._elementwise(reduction.map, inputs, compute, [wide(compute)], shape)
-            reduction, inputs = Reduction(IDENTITY, reduction.combine, reduction.finish), mapped
+            one = trace(lambda *x: x, [f"x{i}" for i in range(len(mapped))])
+            reduction, inputs = Reduction(one, reduction.combine, reduction.finish), mapped
         reduced = frozenset(axes)
         if keepdims:
             out_shape = tuple(1 if d in reduced else size for d, size in enumerate(shape))
         else:
             out_shape = tuple(size for d, size in enumerate(shape) if d not in reduced)
-        out = self._empty(out_shape, out_dtype)
-        if math.prod(out_shape) == 0:
-            return out
+        size = math.prod(out_shape)
+        outs = [self._empty(out_shape, out_dtype) for _ in (reduction.finish or reduction.map).outputs]
+        if size == 0:
+            return outs
         types: list[InputType] = []
         arrays = []
         addresses = 0
@@ -127,24 +152,21 @@ class Reduce:
         if kernel is None:
             kernel = self._kernels[key] = self._build(reduction, types, compute, out_dtype, plan)
         args: list[Any] = [x if t is None else typed(x, t) for x, t in zip(inputs, kernel.numbers)]
-        ends: list[Any] = [out]
-        if reduction.finish is not None:
-            values = {"count": math.prod(shape[d] for d in axes), **(parameters or {})}
-            names = (n for n in reduction.finish.inputs if n != "acc")
-            ends += [typed(values[n], t) for n, t in zip(names, kernel.finish_numbers)]
+        values = {"count": math.prod(shape[d] for d in axes), **(parameters or {})}
+        ends = outs + [typed(values[name], ctype) for name, ctype in kernel.finish_numbers]
         index = np.int64 if plan.wide else np.int32
         partials = None
         if plan.splits > 1:
-            partials = self._empty((out.size * plan.splits,), self._acc_dtype(reduction, compute))
+            partials = self._empty((size * plan.splits * _parts(reduction),), self._acc_dtype(reduction, compute))
         args += ends
         args += (plan.kept_layout, plan.reduced_layout)
         args += (index(plan.outputs), index(plan.length), index(plan.chunk), partials)
         kernel.function(plan.grid, plan.block, tuple(args))
         if plan.splits > 1:
-            grid = -(-out.size // _PARTIALS_BLOCK[1])
-            sizes = (np.int64(out.size), np.int32(plan.splits))
+            grid = -(-size // _PARTIALS_BLOCK[1])
+            sizes = (np.int64(size), np.int32(plan.splits))
             kernel.partials((grid,), _PARTIALS_BLOCK, (*ends, partials, *sizes))
-        return out
+        return outs
 
     @staticmethod
     def _acc_dtype(reduction: Reduction, compute: np.dtype) -> np.dtype:
@@ -211,6 +233,11 @@ class Reduce:
         return self._compiler.kernels(text, ("arg_reduce", "arg_reduce_partials"), f"arg{which} of {dtype.name}")
 
 
+def _parts(reduction: Reduction) -> int:
+    """How many numbers a total has."""
+    return len(_MOMENTS) if reduction.combine == "moments" else len(reduction.map.outputs)
+
+
 def source(
     name: str,
     reduction: Reduction,
@@ -219,33 +246,44 @@ def source(
     acc: str,
     out_dtype: np.dtype,
     plan: ReducePlan,
-) -> tuple[str, list[str]]:
-    """The CUDA C++ of a reduction, and the C++ types of the numbers that its finish takes."""
+) -> tuple[str, list[tuple[str, str]]]:
+    """The CUDA C++ of a reduction, and the names and C++ types of the numbers that its finish takes."""
     operands = Operands(reduction.map, types, plan.access.patterns, ctype)
-    statements, (value,) = operands.statements()
-    finish_lines, finish_value, finish_names = _finish(reduction.finish, ctype, acc)
+    statements, values = operands.statements()
+    parts = [f"gc::to<{acc}>({v.text})" for v in values]
+    total, combine = acc, f"gc::{_COMBINE.get(reduction.combine)}"
+    mapped, value, totals = acc, parts[0], {"acc": "total"}
+    if reduction.combine == "moments":
+        total, combine = f"gc::Moments<{acc}>", "gc::Welford"
+        totals = {"mean": "total.mean", "squares": "total.squares", "n": "total.count"}
+    elif len(parts) > 1:
+        mapped = total = f"gc::Several<{acc}, {len(parts)}>"
+        combine = f"gc::Together<{combine}>"
+        value = f"{mapped}{{{{{', '.join(parts)}}}}}"
+        totals = {f"acc{i}": f"total.at[{i}]" for i in range(len(parts))}
+    finish_lines, results, numbers = _finish(reduction.finish, ctype, acc, totals)
     out = stored(out_dtype)
+    outs = [f"out{i}" for i in range(len(results))]
+    finish_lines += [f"{o}[output] = gc::to<{out}>({result});" for o, result in zip(outs, results)]
     dtypes = [t for t in types if isinstance(t, np.dtype)]
-    finish_members = [f"{out} *out;"] + [f"{ctype} {n};" for n in finish_names]
-    finish_parameters = [f"{out} *out"] + [f"const {ctype} {n}" for n in finish_names]
+    fields = [f"f{i}" for i in range(len(numbers))]
     text = headers("reduce.cuh", reduction.map, (*dtypes, out_dtype)) + _SOURCE.format(
         key=reduction.map.key,
         name=name,
-        acc=acc,
-        out=out,
-        combine=_COMBINE[reduction.combine],
+        acc=total,
+        mapped=mapped,
+        combine=combine,
         members=indented(operands.members, 1),
         registers=indented(operands.registers, 2),
         loads=indented(operands.loads, 2),
         statements=indented(statements, 2),
-        value=value.text,
-        finish_members=indented(finish_members, 1),
+        value=value,
+        finish_members=indented([f"{out} *{o};" for o in outs] + [f"{ctype} {f};" for f in fields], 1),
         finish_statements=indented(finish_lines, 2),
-        finish_value=finish_value,
         parameters="".join(f"{p}, " for p in operands.parameters),
         arguments=", ".join(operands.arguments),
-        finish_parameters=", ".join(finish_parameters),
-        finish_arguments=", ".join(["out", *finish_names]),
+        finish_parameters=", ".join([f"{out} *{o}" for o in outs] + [f"const {ctype} {f}" for f in fields]),
+        finish_arguments=", ".join(outs + fields),
         kept_rank=plan.kept_rank,
         reduced_rank=plan.reduced_rank,
         slots=max(1, operands.slots),
@@ -253,13 +291,16 @@ def source(
         form="columns" if plan.columns else "rows",
         width=plan.access.width,
     )
-    return text, [ctype] * len(finish_names)
+    return text, [(n, ctype) for n in numbers]
 
 
-def _finish(finish: Program | None, ctype: str, acc: str) -> tuple[list[str], str, list[str]]:
-    """The statements of a reduction's end, its value, and the names of the members it reads."""
+def _finish(
+    finish: Program | None, ctype: str, acc: str, totals: dict[str, str]
+) -> tuple[list[str], list[str], list[str]]:
+    """The statements of a reduction's end, its values, and the names of the numbers it takes."""
     if finish is None:
-        return [], "total", []
-    values = {n: Value(f"f{i}", ctype) for i, n in enumerate(finish.inputs) if n != "acc"}
-    lines, (value,) = emit(finish, {**values, "acc": Value("total", acc)}, ctype)
-    return lines, value.text, [v.text for v in values.values()]
+        return [], list(totals.values()), []
+    numbers = [n for n in finish.inputs if n not in totals]
+    values = {n: Value(f"f{i}", ctype) for i, n in enumerate(numbers)}
+    lines, found = emit(finish, {**values, **{n: Value(text, acc) for n, text in totals.items()}}, ctype)
+    return lines, [v.text for v in found], numbers

@@ -24,15 +24,18 @@ def _check_sizes(channels: int, **tensors: Tensor | None) -> None:
             raise RuntimeError(f"{name} should contain {channels} elements not {tensor.numel()}")
 
 
-def _update(running: Tensor | None, latest: Tensor, momentum: float) -> None:
+def _update(running: Tensor | None, latest: Tensor, momentum: float, factor: float = 1.0) -> None:
+    """Move a running average towards `factor` times the latest values, their mean where there are several images'."""
     if running is not None:
         with no_grad():
-            running.mul_(1 - momentum).add_(latest.to(running.dtype), alpha=momentum)
+            each = latest.reshape(-1, running.numel())
+            latest = each[0] if each.shape[0] == 1 else each.mean(0)
+            running.mul_(1 - momentum).add_(latest.to(running.dtype), alpha=momentum * factor)
 
 
-def _moments(input: Tensor, groups: int | None) -> Any:
+def _moments(input: Tensor, groups: int | None, eps: float) -> Any:
     with no_grad():
-        return apply(channel_norms.channel_moments, (input,), {"groups": groups})
+        return apply(channel_norms.channel_moments, (input,), {"groups": groups, "eps": float(eps)})
 
 
 def _evaluated(input: Any, mean: Any, variance: Any, weight: Any, bias: Any, eps: float) -> Any:
@@ -85,11 +88,11 @@ def batch_norm(
     _check_sizes(channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if not training:
         return _evaluated(input, running_mean, running_var, weight, bias, eps)
-    mean, variance = _moments(input, None)
-    out = apply(channel_norms.batch_norm, (input, weight, bias, mean, variance), {"eps": float(eps)})
+    mean, variance, rstd = _moments(input, None, eps)
+    out = apply(channel_norms.batch_norm, (input, weight, bias, mean, rstd), {"eps": float(eps)})
     if count:
         _update(running_mean, mean, momentum)
-        _update(running_var, variance * (count / (count - 1)), momentum)
+        _update(running_var, variance, momentum, count / (count - 1))
     return out
 
 
@@ -124,11 +127,11 @@ def instance_norm(
     if not use_input_stats:
         return _evaluated(input, running_mean, running_var, weight, bias, eps)
     attrs = {"groups": channels, "eps": float(eps)}
-    mean, variance = _moments(input, channels)
-    out = apply(channel_norms.group_norm, (input, weight, bias, mean, variance), attrs)
+    mean, variance, rstd = _moments(input, channels, eps)
+    out = apply(channel_norms.group_norm, (input, weight, bias, mean, rstd), attrs)
     if count and input.shape[0]:
-        _update(running_mean, mean.reshape(-1, channels).mean(0), momentum)
-        _update(running_var, variance.reshape(-1, channels).mean(0) * (count / (count - 1)), momentum)
+        _update(running_mean, mean, momentum)
+        _update(running_var, variance, momentum, count / (count - 1))
     return out
 
 
@@ -164,8 +167,8 @@ def group_norm(
                 f"shape {list(tensor.shape)} and input of shape {shape}"
             )
     attrs = {"groups": num_groups, "eps": float(eps)}
-    moments = _moments(input, num_groups)
-    return apply(channel_norms.group_norm, (input, weight, bias, *moments), attrs)
+    mean, _, rstd = _moments(input, num_groups, eps)
+    return apply(channel_norms.group_norm, (input, weight, bias, mean, rstd), attrs)
 
 
 def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
