@@ -33,6 +33,11 @@ from .autograd import (
     set_grad_enabled,
 )
 from .backends.cpu.threads import get_num_threads, set_num_threads
+from .backends.determinism import (
+    are_deterministic_algorithms_enabled,
+    is_deterministic_algorithms_warn_only_enabled,
+    use_deterministic_algorithms,
+)
 from .backends.precision import get_float32_matmul_precision, set_float32_matmul_precision
 from .devices import device
 from .dtypes import (
@@ -97,6 +102,7 @@ __all__ = [
     "Size",
     "Tensor",
     "amp",
+    "are_deterministic_algorithms_enabled",
     "autocast",
     "autograd",
     "bfloat16",
@@ -133,6 +139,7 @@ __all__ = [
     "is_anomaly_enabled",
     "is_autocast_cache_enabled",
     "is_autocast_enabled",
+    "is_deterministic_algorithms_warn_only_enabled",
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "layout",
@@ -164,6 +171,7 @@ __all__ = [
     *dtypes.ALIASES,
     *_CREATION,
     *_FUNCTIONS,
+    "use_deterministic_algorithms",
 ]
 
 

@@ -27,6 +27,7 @@ from gradcore.backends.cpp.types import wide
 from gradcore.backends.cuda import CudaBackend, backend
 from gradcore.backends.emulator import cuda
 from gradcore.backends.sliding import Sliding, Windows
+from gradcore.cuda import allow_atomics
 from gradcore.expr import trace
 from gradcore.ops import REGISTRY, Elementwise, channel_norms, reductions
 from gradcore.ops.recurrent import cell_of
@@ -372,6 +373,8 @@ def _indexing(device: CudaBackend, dtype: np.dtype) -> None:
         device.index_add(Array((64, width), dtype), index, Array((100, width), dtype))
     for combine in ("prod", "max", "min", "last"):
         device.scatter(Array((64,), dtype), index, Array((100,), dtype), 0, combine)
+    with allow_atomics():
+        device.index_add(Array((64, 32), dtype), index, Array((100, 32), dtype))
 
 
 def _made_by(*makers: Callable[..., None]) -> Callable[[str], list[Source]]:

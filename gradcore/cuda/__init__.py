@@ -6,6 +6,7 @@ differentiable ops of them.
 
 from __future__ import annotations
 
+from ..backends.determinism import allow_atomics
 from . import devices, memory, streams
 from .custom import Launch, kernel_op
 from .devices import *  # noqa: F403
@@ -22,6 +23,7 @@ from .streams import *  # noqa: F403
 
 __all__ = [
     "Launch",
+    "allow_atomics",
     "get_rng_state",
     "get_rng_state_all",
     "kernel_op",

@@ -8,7 +8,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import gradcore as gc
+from gradcore.backends.cpp.types import FLOAT64
 from gradcore.backends.cuda import indexing
+from gradcore.cuda import allow_atomics
 
 UFUNC = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
 
@@ -82,6 +85,55 @@ def test_nothing_is_touched_that_no_index_names(cuda, same, checked):
     expected = np.zeros((4, 5), np.float32)
     expected[1, 0] = 1
     same(there, expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64"])
+@pytest.mark.parametrize("width", [1, 4, 33, 1000])
+@pytest.mark.parametrize("kind", ["spread", "one"])
+def test_atomic_additions(cuda, same, kind, width, dtype):
+    """Where they are allowed; dtypes that have none are sorted."""
+    index, values = indices(kind, 100, 9), np.random.default_rng(1).standard_normal((100, width)).astype(dtype)
+    values = (values * 10).round() if dtype == "float16" else values
+    expected = np.ones((9, width), values.dtype)
+    there = cuda.from_host(expected)
+    with allow_atomics():
+        cuda.index_add(there, cuda.from_host(index), cuda.from_host(values))
+    np.add.at(expected, index, values)
+    same(there, expected, 10)
+
+
+def test_atomic_additions_in_bounds(cuda, same, checked):
+    there = cuda.from_host(np.zeros((4, 5), np.float32))
+    with allow_atomics():
+        index = cuda.from_host(np.array([2**40, 1, 4, 1, 2**33]))
+        cuda.scatter(there.reshape(-1), index, cuda.from_host(np.ones(5, np.float32)), 0, "sum")
+    expected = np.zeros(20, np.float32)
+    expected[[1, 4]] = 2, 1
+    same(there.reshape(-1), expected)
+
+
+def test_when_atomics_are_used(cuda):
+    """Never, unless allowed and not forbidden."""
+
+    def atomic() -> bool:
+        segments = indexing.Segments(cuda.xp, cuda.compiler, cuda._elementwise)
+        segments.add(cuda.from_host(np.ones(3)), cuda.from_host(np.array([1])), cuda.from_host(np.ones(1)))
+        return FLOAT64 in segments._kernels
+
+    assert not atomic() and not gc.are_deterministic_algorithms_enabled()
+    with gc.cuda.allow_atomics():
+        assert atomic()
+        with gc.cuda.allow_atomics(False):
+            assert not atomic()
+        try:
+            gc.use_deterministic_algorithms(True, warn_only=True)
+            assert gc.are_deterministic_algorithms_enabled()
+            assert gc.is_deterministic_algorithms_warn_only_enabled()
+            assert not atomic()
+        finally:
+            gc.use_deterministic_algorithms(False)
+        assert atomic() and not gc.is_deterministic_algorithms_warn_only_enabled()
+    assert not atomic()
 
 
 def test_chunks_keep_both_levels_short():

@@ -1,4 +1,4 @@
-"""Combining values at indexed places, without atomics: kernels/segments.cu."""
+"""Combining values at indexed places: kernels/segments.cu, or, where that is allowed, kernels/atomic_add.cu."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from ... import expr
+from .. import determinism
 from ..base import Array
 from ..cpp import sources
-from ..cpp.types import INT64, computed, half_header, stored, wide
+from ..cpp.types import FLOAT32, FLOAT64, INT64, computed, half_header, stored, wide
 from .compiler import Compiler
 from .elementwise import Elementwise
 
@@ -33,6 +34,13 @@ def chunk_length(n: int) -> int:
     return max(_SHORTEST, 1 << (math.isqrt(max(n - 1, 0)) // 4).bit_length())
 
 
+def _launch(rows: int, width: int, vector: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(grid, block) for threads along the `width` of rows, each with a vector."""
+    across = min(_BLOCK, 1 << (width // vector - 1).bit_length())
+    block = (across, _BLOCK // across)
+    return (-(-rows // block[1]), min(-(-width // (across * vector)), _MOST_COLUMN_BLOCKS)), block
+
+
 class Segments:
     """Combines values at indexed places of arrays of one device, in a fixed order."""
 
@@ -40,7 +48,7 @@ class Segments:
         self._xp = xp
         self._compiler = compiler
         self._elementwise = elementwise
-        self._kernels: dict[Any, tuple[Any, Any]] = {}
+        self._kernels: dict[Any, tuple[Any, ...]] = {}
 
     def add(self, target: Array, key: Any, values: Array) -> None:
         """See `Backend.index_add`."""
@@ -90,25 +98,33 @@ class Segments:
         values = xp.ascontiguousarray(values, target.dtype)
         rows = target.size // width
         index = xp.ascontiguousarray(index).reshape(-1)
+        sizes = (np.int64(n), np.int64(rows), np.int64(width))
+        if combine == "sum" and target.dtype in (FLOAT32, FLOAT64) and determinism.atomics_allowed():
+            grid, block = _launch(n, width, 1)
+            self._atomic_add(target.dtype)(grid, block, (whole, values, index, *sizes))
+        else:
+            self._sorted(whole, index, values, sizes, combine)
+        if whole is not target:
+            target[...] = whole
+
+    def _sorted(
+        self, whole: Array, index: Array, values: Array, sizes: tuple[np.int64, np.int64, np.int64], combine: str
+    ) -> None:
+        xp, (n, rows, width) = self._xp, map(int, sizes)
         keys = index
         if rows <= np.iinfo(_INT32).max:  # half the work for the sort
             (keys,) = self._elementwise(_CLAMPED, (index, rows), INT64, (_INT32,), index.shape)
         order = xp.argsort(keys, kind="stable").astype(INT64, copy=False)
-        sizes = (np.int64(n), np.int64(rows), np.int64(width))
         vector = self._vector(width, whole, values)
         chunk = chunk_length(n)
         chunks = -(-n // chunk)
-        partials = xp.empty((2 * chunks, width) if chunks > 1 else (1, 1), wide(target.dtype))
-        across = min(_BLOCK, 1 << (width // vector - 1).bit_length())
-        block = (across, _BLOCK // across)
-        grid = (-(-chunks // block[1]), min(-(-width // (across * vector)), _MOST_COLUMN_BLOCKS))
-        segments, ends = self._kernel(target.dtype, vector, combine)
+        partials = xp.empty((2 * chunks, width) if chunks > 1 else (1, 1), wide(whole.dtype))
+        grid, block = _launch(chunks, width, vector)
+        segments, ends = self._kernel(whole.dtype, vector, combine)
         in_order = keys[order].astype(INT64, copy=False)
         segments(grid, block, (whole, values, in_order, order, partials, *sizes, np.int64(chunk)))
         if chunks > 1:
             ends(grid, block, (whole, partials, in_order, *sizes, np.int64(chunk)))
-        if whole is not target:
-            target[...] = whole
 
     @staticmethod
     def _vector(width: int, *arrays: Array) -> int:
@@ -118,7 +134,14 @@ class Segments:
             most //= 2
         return most
 
-    def _kernel(self, dtype: np.dtype, vector: int, combine: str) -> tuple[Any, Any]:
+    def _atomic_add(self, dtype: np.dtype) -> Any:
+        found = self._kernels.get(dtype)
+        if found is None:
+            text = f"typedef {stored(dtype)} T;\n" + sources.read("atomic_add.cu")
+            found = self._kernels[dtype] = self._compiler.kernels(text, ("atomic_add",), f"atomic sums of {dtype.name}")
+        return found[0]
+
+    def _kernel(self, dtype: np.dtype, vector: int, combine: str) -> tuple[Any, ...]:
         found = self._kernels.get((dtype, vector, combine))
         if found is None:
             settings = (
