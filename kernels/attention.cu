@@ -7,17 +7,24 @@
 // (M. Milakov and N. Gimelshein, 2018; T. Dao et al., "FlashAttention", NeurIPS 2022.) A query without any key gets 0,
 // and infinity as its lse, so that its p is 0.
 //
-// Layout: q (heads, n, e), k (heads, m, e), v (heads, m, f) are contiguous. A block has ROWS rows of one head, queries
+// With dropout o = drop(p) v, where drop multiplies by a factor d, 0 or 1 / (1 - probability), that random.cuh draws
+// again from an element's place among all the scores:
+//
+//   dv = (d p)^T do        ds = p (d (do v^T) - sum(do o))
+//
+// Layout: q (heads, n, e), k (heads / group, m, e), v (heads / group, m, f) are contiguous: a head of keys serves
+// `group` heads of queries that follow each other. (J. Ainslie et al., "GQA", EMNLP 2023.) A block has ROWS rows of one head, queries
 // or, in attention_backward_keys, keys, and goes through the others, COLS at a time, in shared memory. LANES neighbours
 // in a warp share a row: each makes every LANES-th of its scores, then every LANES-th element of what is summed. Every
 // element of a result is made by one thread, in a fixed order: there are no atomics.
 //
 // Given by the launcher: T, the element type; A, the type computed in; M, the mask's; D, what e and f are filled up to;
 // ROWS and COLS; MASKED, whether there is a mask, BOOLEAN, whether it says which keys count (else it is added); CAUSAL,
-// whether query i has the keys up to i.
+// whether query i has the keys up to i; DROPPED, whether there is dropout.
 // Bytes moved: q and o once, k and v once for each ROWS queries; backward likewise, with each side once for the other.
 #include "group.cuh"
 #include "math.cuh"
+#include "random.cuh"
 #include "types.cuh"
 
 constexpr int LANES = 4, THREADS = ROWS * LANES;
@@ -25,6 +32,19 @@ constexpr int LANES = 4, THREADS = ROWS * LANES;
 struct Sizes {
   long long mask_head, mask_row, mask_col;  // strides of the mask
   int n, m, e, f;                           // queries, keys, and what they and the values are long
+  int group;                                // heads of queries for one of keys
+};
+
+struct Dropout {
+  A probability;
+  unsigned long long seed, offset;
+  // What the weight of a query's key is multiplied by.
+  __device__ __forceinline__ A factor(const Sizes &sizes, long long head, int row, int col) const {
+    if (!DROPPED) return A(1);
+    const long long place = (head * sizes.n + row) * sizes.m + col;
+    const A drawn = static_cast<A>(gc::uniform(seed, offset, static_cast<unsigned long long>(place)));
+    return drawn < probability ? A(0) : A(1) / (A(1) - probability);
+  }
 };
 
 // A row of zeros stands for what is not there; a column more keeps rows in different banks.
@@ -110,14 +130,16 @@ __device__ __forceinline__ void leave(T *to, const A (&sums)[D / LANES], A facto
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
     attention(const T *__restrict__ q, const T *__restrict__ k, const T *__restrict__ v, const M *__restrict__ mask,
-              T *__restrict__ out, A *__restrict__ lse, const A scale, const Sizes sizes) {
+              T *__restrict__ out, A *__restrict__ lse, const A scale, const A probability, const unsigned long long seed,
+              const unsigned long long offset, const Sizes sizes) {
+  const Dropout dropout = {probability, seed, offset};
   __shared__ Tile<ROWS> queries;
   __shared__ Tile<COLS> keys, values;
   __shared__ A weights[ROWS][COLS + 1];
   const Place place(sizes.n);
   const int row = place.first + place.row, lane = place.lane;
-  k += place.head * sizes.m * sizes.e;
-  v += place.head * sizes.m * sizes.f;
+  k += place.head / sizes.group * sizes.m * sizes.e;
+  v += place.head / sizes.group * sizes.m * sizes.f;
   if (MASKED) mask += place.head * sizes.mask_head;
   queries.load(q + place.head * sizes.n * sizes.e, place.first, sizes.n, sizes.e);
   A sums[D / LANES];
@@ -144,7 +166,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
 #pragma unroll
     for (int j = 0; j < COLS / LANES; j++) {
       const A weight = gc::exp(scores[j] - base);
-      weights[place.row][lane + j * LANES] = weight;
+      const int col = lane + j * LANES;
+      weights[place.row][col] = weight * dropout.factor(sizes, place.head, row, first + col);
       more += weight;
     }
     total = total * shrink + across<Sum>(more);
@@ -165,7 +188,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
     attention_backward_queries(const T *__restrict__ grad, const T *__restrict__ q, const T *__restrict__ k,
                                const T *__restrict__ v, const M *__restrict__ mask, const A *__restrict__ lse,
-                               const A *__restrict__ inner, T *__restrict__ dq, const A scale, const Sizes sizes) {
+                               const A *__restrict__ inner, T *__restrict__ dq, const A scale, const A probability,
+                               const unsigned long long seed, const unsigned long long offset, const Sizes sizes) {
+  const Dropout dropout = {probability, seed, offset};
   __shared__ Tile<ROWS> queries, grads;
   __shared__ Tile<COLS> keys, values;
   __shared__ A slopes[ROWS][COLS + 1];
@@ -173,8 +198,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
   const int row = place.first + place.row, lane = place.lane;
   const long long at = place.head * sizes.n + row;
   const A level = row < sizes.n ? inner[at] : A(0), log_sum = row < sizes.n ? lse[at] : gc::infinity<A>();
-  k += place.head * sizes.m * sizes.e;
-  v += place.head * sizes.m * sizes.f;
+  k += place.head / sizes.group * sizes.m * sizes.e;
+  v += place.head / sizes.group * sizes.m * sizes.f;
   if (MASKED) mask += place.head * sizes.mask_head;
   queries.load(q + place.head * sizes.n * sizes.e, place.first, sizes.n, sizes.e);
   grads.load(grad + place.head * sizes.n * sizes.f, place.first, sizes.n, sizes.f);
@@ -191,7 +216,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     for (int j = 0; j < COLS / LANES; j++) {
       const int col = lane + j * LANES;
       const A s = score(dot(queries.at[place.row], keys.at[col]), scale, mask, sizes, row, first + col);
-      slopes[place.row][col] = gc::exp(s - log_sum) * (dot(grads.at[place.row], values.at[col]) - level);
+      const A factor = dropout.factor(sizes, place.head, row, first + col);
+      slopes[place.row][col] = gc::exp(s - log_sum) * (dot(grads.at[place.row], values.at[col]) * factor - level);
     }
     __syncwarp();
     add(sums, slopes[place.row], keys.at, lane);
@@ -205,40 +231,43 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     attention_backward_keys(const T *__restrict__ grad, const T *__restrict__ q, const T *__restrict__ k,
                             const T *__restrict__ v, const M *__restrict__ mask, const A *__restrict__ lse,
                             const A *__restrict__ inner, T *__restrict__ dk, T *__restrict__ dv, const A scale,
+                            const A probability, const unsigned long long seed, const unsigned long long offset,
                             const Sizes sizes) {
+  const Dropout dropout = {probability, seed, offset};
   __shared__ Tile<ROWS> keys, values;
   __shared__ Tile<COLS> queries, grads;
   __shared__ A weights[ROWS][COLS + 1], slopes[ROWS][COLS + 1];
   const Place place(sizes.m);
   const int row = place.first + place.row, lane = place.lane;
-  q += place.head * sizes.n * sizes.e;
-  grad += place.head * sizes.n * sizes.f;
-  lse += place.head * sizes.n;
-  inner += place.head * sizes.n;
-  if (MASKED) mask += place.head * sizes.mask_head;
   keys.load(k + place.head * sizes.m * sizes.e, place.first, sizes.m, sizes.e);
   values.load(v + place.head * sizes.m * sizes.f, place.first, sizes.m, sizes.f);
   A to_keys[D / LANES], to_values[D / LANES];
 #pragma unroll
   for (int i = 0; i < D / LANES; i++) to_keys[i] = to_values[i] = A(0);
-  for (int first = CAUSAL ? place.first / COLS * COLS : 0; first < sizes.n; first += COLS) {
-    __syncthreads();  // the last tiles have been read
-    queries.load(q, first, sizes.n, sizes.e);
-    grads.load(grad, first, sizes.n, sizes.f);
-    __syncthreads();
+  for (int member = 0; member < sizes.group; member++) {
+    const long long head = place.head * sizes.group + member, line = head * sizes.n;
+    for (int first = CAUSAL ? place.first / COLS * COLS : 0; first < sizes.n; first += COLS) {
+      __syncthreads();  // the last tiles have been read
+      queries.load(q + line * sizes.e, first, sizes.n, sizes.e);
+      grads.load(grad + line * sizes.f, first, sizes.n, sizes.f);
+      __syncthreads();
 #pragma unroll
-    for (int j = 0; j < COLS / LANES; j++) {
-      const int col = lane + j * LANES, query = first + col;
-      const A s = score(dot(queries.at[col], keys.at[place.row]), scale, mask, sizes, query, row);
-      const A p = gc::exp(s - (query < sizes.n ? lse[query] : gc::infinity<A>()));
-      weights[place.row][col] = p;
-      slopes[place.row][col] =
-          p * (dot(grads.at[col], values.at[place.row]) - (query < sizes.n ? inner[query] : A(0)));
+      for (int j = 0; j < COLS / LANES; j++) {
+        const int col = lane + j * LANES, query = first + col;
+        const bool there = query < sizes.n;
+        const A s = score(dot(queries.at[col], keys.at[place.row]), scale, MASKED ? mask + head * sizes.mask_head : mask,
+                          sizes, query, row);
+        const A p = gc::exp(s - (there ? lse[line + query] : gc::infinity<A>()));
+        const A factor = dropout.factor(sizes, head, query, row);
+        weights[place.row][col] = p * factor;
+        slopes[place.row][col] =
+            p * (dot(grads.at[col], values.at[place.row]) * factor - (there ? inner[line + query] : A(0)));
+      }
+      __syncwarp();
+      add(to_values, weights[place.row], grads.at, lane);
+      add(to_keys, slopes[place.row], queries.at, lane);
+      __syncwarp();  // weights and slopes have been read
     }
-    __syncwarp();
-    add(to_values, weights[place.row], grads.at, lane);
-    add(to_keys, slopes[place.row], queries.at, lane);
-    __syncwarp();  // weights and slopes have been read
   }
   if (row >= sizes.m) return;
   const long long at = place.head * sizes.m + row;

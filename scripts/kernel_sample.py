@@ -23,6 +23,7 @@ import numpy as np
 from gradcore import expr, optim
 from gradcore.autograd.tape import wrap
 from gradcore.backends import Reduction, Sliding, Windows, backend_for, cudnn
+from gradcore.backends.base import Dropout
 from gradcore.backends.cuda import CudaBackend, preferred_blas_library
 from gradcore.devices import device
 from gradcore.expr import PRIMITIVES, trace
@@ -191,6 +192,17 @@ def _layer_norm(cuda: CudaBackend, make: Inputs) -> Results:
             yield from ((f"{name}, {n}", a) for n, a in found.items() if a is not None)
 
 
+def _channels(cuda: CudaBackend, make: Inputs) -> Results:
+    """Moments and sums of channels: along rows, along columns, and in chunks."""
+    products = trace(lambda x, y: (x, x * y))
+    for dtype, shape in product(FLOATS, ((5, 7, 300), (700, 33, 1), (2, 300, 16))):
+        x, y = make(shape, dtype), make(shape, dtype)
+        work = dtype_of("float64" if dtype == "float64" else "float32")
+        found = (*cuda.channel_moments(x, 0.1), *cuda.sums(products, (x, y), work, work, shape, (0, 2)))
+        names = ("mean", "variance", "rstd", "sum", "sum of products")
+        yield from ((f"channels, {shape}, {dtype}, {n}", a) for n, a in zip(names, found))
+
+
 def _products(cuda: CudaBackend, make: Inputs) -> Results:
     """Matrix products in the layouts that are read as they lie, by cuBLAS and by cuBLASLt where that is installed."""
     preferred = preferred_blas_library()
@@ -279,9 +291,15 @@ def _attention(cuda: CudaBackend, make: Inputs) -> Results:
             ("causal", None),
             ("bool mask", make.whole((2, 19, 18), 0, 2, "bool")),
             ("float mask", make((2, 19, 18), dtype)),
+            ("dropout and grouped queries", None),
         ):
-            out, lse = cuda.attention(q, k, v, mask, name == "causal", 0.5)
-            gradients = cuda.attention_backward(grad, q, k, v, mask, out, lse, name == "causal", 0.5)
+            if name.startswith("dropout"):
+                settings: tuple[Any, ...] = (False, 0.5, Dropout(0.25, 1, 2))
+                k, v = make((1, 18, 5), dtype), make((1, 18, 7), dtype)
+            else:
+                settings = (name == "causal", 0.5, None)
+            out, lse = cuda.attention(q, k, v, mask, *settings)
+            gradients = cuda.attention_backward(grad, q, k, v, mask, out, lse, *settings)
             for part, array in zip(("out", "lse", "dq", "dk", "dv"), (out, lse, *gradients)):
                 yield f"{name}, {dtype}, {part}", array
 
@@ -364,6 +382,7 @@ FAMILIES: dict[str, Callable[[CudaBackend, Inputs], Results]] = {
     "softmax": _softmax,
     "cross_entropy": _cross_entropy,
     "layer_norm": _layer_norm,
+    "channels": _channels,
     "products": _products,
     "cudnn": _cudnn,
     "convolution": _convolution,

@@ -22,7 +22,7 @@ from updates import run
 
 from gradcore import backends
 from gradcore.amp.grad_scaler import nonfinite, unscaled
-from gradcore.backends.base import Reduction
+from gradcore.backends.base import Dropout, Reduction
 from gradcore.backends.cpp.types import wide
 from gradcore.backends.cuda import CudaBackend, backend
 from gradcore.backends.emulator import cuda
@@ -410,8 +410,9 @@ def _attention(device: CudaBackend, dtype: np.dtype) -> None:
     settings = [(width, None, True) for width in (32, 64, 128) if width <= widest]
     for width, mask, causal in [*settings, *((widest, mask, False) for mask in masks)]:
         x, lse = Array((4, 40, width), dtype), Array((4, 40), np.float64 if dtype.itemsize == 8 else np.float32)
-        device.attention(x, x, x, mask, causal, 0.5)
-        device.attention_backward(x, x, x, x, mask, x, lse, causal, 0.5)
+        for dropout in (None, Dropout(0.1, 1, 2)) if mask is None else (None,):
+            device.attention(x, x, x, mask, causal, 0.5, dropout)
+            device.attention_backward(x, x, x, x, mask, x, lse, causal, 0.5, dropout)
 
 
 def _cells(device: CudaBackend, dtype: np.dtype) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,14 @@ from .sliding import Sliding, Windows
 
 Array = Any
 Number = bool | int | float
+
+
+class Dropout(NamedTuple):
+    """Zero with probability `p`, else divide by `1 - p`, by the random numbers of (seed, offset)."""
+
+    p: float
+    seed: int
+    offset: int
 
 
 @dataclass(frozen=True)
@@ -383,19 +391,31 @@ class Backend(Memory):
     def max_pool_backward(self, grad: Array, places: Array, windows: tuple[Windows, ...]) -> Array:
         """The gradient of `max_pool`'s x from the places that it gave."""
 
-    # -- attention: query (heads, n, e), key (heads, m, e), value (heads, m, v), C-contiguous
+    # -- attention: query (heads, n, e), key (heads / group, m, e), value (heads / group, m, v), C-contiguous
+    attention_drops = False  # whether `attention` takes dropout
+
     def attention_width(self, dtype: np.dtype) -> int:
         """The largest `e` and `v` that `attention` takes."""
         return 1 << 30
 
     @abstractmethod
     def attention(
-        self, query: Array, key: Array, value: Array, mask: Array | None, causal: bool, scale: float
+        self,
+        query: Array,
+        key: Array,
+        value: Array,
+        mask: Array | None,
+        causal: bool,
+        scale: float,
+        dropout: Dropout | None = None,
     ) -> tuple[Array, Array]:
         """`softmax(query @ key.T * scale) @ value`, and the log-sum-exp of each row in the dtype computed in.
 
+        Each head of key and value serves as many heads of query, that follow each other, as there are for it.
+
         `mask` (heads, n, m), of any strides, is bool (False: without that key) or what to add before the softmax;
-        `causal` leaves query i the keys up to i. A query without any key gets 0, and infinity as its log-sum-exp. No
+        `causal` leaves query i the keys up to i; `dropout` multiplies the softmax as
+        the op `dropout_random` does. A query without any key gets 0, and infinity as its log-sum-exp. No
         array of n * m elements is made.
         """
 
@@ -411,6 +431,7 @@ class Backend(Memory):
         lse: Array,
         causal: bool,
         scale: float,
+        dropout: Dropout | None = None,
     ) -> tuple[Array, Array, Array]:
         """The gradients of query, key and value."""
 

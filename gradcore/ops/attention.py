@@ -11,13 +11,15 @@ from math import inf
 from typing import Any
 
 from ..backends import Array, backend_of
+from ..backends.base import Dropout
+from .activations import dropout as drop
 from .arithmetic import add, eq, mul, sub, where
 from .core import array_of, array_op, one_backend
 from .linalg import matmul, transposed
 from .reductions import amax
 from .reductions import sum as sum_op
 from .rows import softmax
-from .shape import each_batched, reshape
+from .shape import each_batched, expand, reshape
 
 
 def _whole(x: Array) -> Array:
@@ -26,15 +28,21 @@ def _whole(x: Array) -> Array:
 
 @array_op(name="attention", public=False, grad_name="ScaledDotProductAttentionBackward0")
 def attention(
-    query: Array, key: Array, value: Array, mask: Array | None, causal: bool, scale: float
+    query: Array,
+    key: Array,
+    value: Array,
+    mask: Array | None,
+    causal: bool,
+    scale: float,
+    dropout: Dropout | None,
 ) -> tuple[Array, Array]:
     """`softmax(query @ key.T * scale) @ value` for query (heads, n, e), key (heads, m, e) and value (heads, m, v).
 
-    See `Backend.attention` for mask and causal. Returns (heads, n, v) and the rows'
-    log-sum-exp.
+    See `Backend.attention` for mask, causal, dropout, and fewer heads of key and value. Returns (heads, n, v) and the
+    rows' log-sum-exp.
     """
     backend = one_backend("scaled_dot_product_attention", (query, key, value, mask), ("query", "key", "value", "mask"))
-    return backend.attention(_whole(query), _whole(key), _whole(value), mask, causal, scale)
+    return backend.attention(_whole(query), _whole(key), _whole(value), mask, causal, scale, dropout)
 
 
 @attention.batching
@@ -58,6 +66,7 @@ def _rule(
     result1: Array,
     causal: bool,
     scale: float,
+    dropout: Dropout | None,
     needs: tuple[bool, ...],
 ) -> Any:
     # On arrays only: a higher derivative is taken of the composite below.
@@ -66,13 +75,28 @@ def _rule(
     if needs[3]:  # an array of all scores in any case
         weights = probabilities(query, key, mask, causal, scale)
         inner = sum_op(mul(g, result), dim=-1, keepdim=True)
-        slopes = mul(weights, sub(matmul(g, transposed(value)), inner))
-    return *backend_of(g).attention_backward(*arrays, mask, result, result1, causal, scale), slopes
+        towards = _dropped(matmul(g, transposed(each_head(value, query))), dropout)
+        slopes = mul(weights, sub(towards, inner))
+    return *backend_of(g).attention_backward(*arrays, mask, result, result1, causal, scale, dropout), slopes
+
+
+def each_head(x: Any, query: Any) -> Any:
+    """Keys or values as often as there are heads of queries for them (Ainslie et al., EMNLP 2023)."""
+    heads, (shared, *rest) = query.shape[0], x.shape
+    if heads == shared:
+        return x
+    return reshape(
+        expand(reshape(x, shape=(shared, 1, *rest)), size=(shared, heads // shared, *rest)), shape=(heads, *rest)
+    )
+
+
+def _dropped(weights: Any, dropout: Dropout | None) -> Any:
+    return weights if dropout is None else drop(weights, p=dropout.p, seed=dropout.seed, offset=dropout.offset)
 
 
 def probabilities(query: Any, key: Any, mask: Any, causal: bool, scale: float) -> Any:
     """The softmax of the scores, in plain ops; 0 in rows without any key."""
-    scores = matmul(mul(query, scale), transposed(key))
+    scores = matmul(mul(query, scale), transposed(each_head(key, query)))
     xp = backend_of(array_of(query)).xp
     if causal:
         n, m = scores.shape[-2:]
@@ -86,5 +110,6 @@ def probabilities(query: Any, key: Any, mask: Any, causal: bool, scale: float) -
 
 
 @attention.composite_of
-def _composite(query: Any, key: Any, value: Any, mask: Any, causal: bool, scale: float) -> Any:
-    return matmul(probabilities(query, key, mask, causal, scale), value)
+def _composite(query: Any, key: Any, value: Any, mask: Any, causal: bool, scale: float, dropout: Dropout | None) -> Any:
+    weights = _dropped(probabilities(query, key, mask, causal, scale), dropout)
+    return matmul(weights, each_head(value, query))

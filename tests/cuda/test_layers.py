@@ -6,7 +6,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import gradcore as gc
+from gradcore.autograd.tape import apply
 from gradcore.backends import Sliding, Windows
+from gradcore.backends.base import Dropout
+from gradcore.ops import attention as ops
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
 SIZES = (1, 3, 31, 32, 33, 1000, 1025)
@@ -153,6 +157,61 @@ SETTINGS += [("float16", "float", False), ("bfloat16", "none", True), ("float64"
 @pytest.mark.parametrize(("dtype", "kind", "causal"), SETTINGS)
 def test_attention(cuda, cpu, same, there, random_array, shape, causal, kind, dtype):
     _attend(cuda, cpu, same, there, random_array, shape, causal, kind, dtype)
+
+
+def _against_the_composite(cuda, there, random_array, shape, group, causal, masked, dropout, dtype="float32"):
+    """Results and gradients of the kernels, and of the op's definition by plain ops, which draws the same numbers."""
+    n, m, e, f = shape
+    q, k, v, grad = (random_array(s, dtype) for s in ((6, n, e), (6 // group, m, e), (6 // group, m, f), (6, n, f)))
+    mask = random_array((6, n, m), dtype) if masked else None
+    if masked:
+        mask[:, 0] = -np.inf
+    attrs = {"causal": causal, "scale": 0.5, "dropout": dropout}
+    found = []
+    for function in (lambda *x: apply(ops.attention, x, attrs), lambda *x: ops._composite(*x, **attrs)):
+        given = [None if a is None else gc.from_numpy(a).to("cuda").requires_grad_() for a in (q, k, v, mask)]
+        out = function(*given)
+        inputs = [t for t in given if t is not None]
+        found.append([out, *gc.autograd.grad(out, inputs, gc.from_numpy(grad).to("cuda"))])
+    tolerance = {"float32": 1e-5, "float64": 1e-12}[dtype]
+    for a, b in zip(*found):
+        np.testing.assert_allclose(a.detach().cpu().numpy(), b.detach().cpu().numpy(), 20 * tolerance, 20 * tolerance)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (17, 16, 32, 31), (33, 40, 5, 3)], ids=str)
+@pytest.mark.parametrize(("causal", "masked"), [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize(("group", "p"), [(1, 0.4), (3, 0.0), (2, 0.9), (6, 0.1)])
+def test_attention_with_dropout_and_grouped_queries(cuda, there, random_array, shape, causal, masked, group, p):
+    dropout = Dropout(p, 5, 2**40 + 3) if p else None
+    _against_the_composite(cuda, there, random_array, shape, group, causal, masked, dropout)
+
+
+def test_attention_with_dropout_checked(checked, cuda, there, random_array):
+    _against_the_composite(cuda, there, random_array, (19, 18, 7, 5), 2, True, False, Dropout(0.5, 1, 2), "float64")
+
+
+def test_dropout_keeps_the_mean(cuda):
+    """Of all weights as many are dropped as should be, and none in the backward pass that were not in the forward."""
+    q = gc.zeros(2, 50, 4, device="cuda").requires_grad_()
+    v = gc.ones(2, 60, 4, device="cuda").requires_grad_()
+    out = gc.nn.functional.scaled_dot_product_attention(q, q[:, :1].expand(2, 60, 4), v, dropout_p=0.25)
+    assert abs(out.mean().item() - 1) < 0.05 and out.std().item() > 0.01
+    out.backward(gc.ones_like(out))
+    assert abs(v.grad.sum().item() - out.sum().item()) < 1e-3
+
+
+def test_keys_of_grouped_queries_are_not_repeated(cuda, monkeypatch):
+    """The kernel gets as many heads of keys and values as there are."""
+    seen = []
+    forward = cuda._attention.forward
+    monkeypatch.setattr(cuda._attention, "forward", lambda q, k, *rest: seen.append(k.shape) or forward(q, k, *rest))
+    q, k = gc.randn(2, 6, 5, 4, device="cuda"), gc.randn(2, 3, 7, 4, device="cuda")
+    given = [t.requires_grad_() for t in (q, k)]
+    out = gc.nn.functional.scaled_dot_product_attention(q, k, k, enable_gqa=True)
+    assert seen == [(6, 7, 4)]
+    other = gc.nn.functional.scaled_dot_product_attention(*(t.detach().cpu() for t in (q, k, k)), enable_gqa=True)
+    np.testing.assert_allclose(out.detach().cpu().numpy(), other.numpy(), 1e-5, 1e-5)
+    assert [g.shape for g in gc.autograd.grad(out.sum(), given)] == [q.shape, k.shape]
 
 
 def test_attention_checked(checked, cuda, cpu, same, there, random_array):

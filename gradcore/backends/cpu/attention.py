@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..base import Array, Backend
+from ..base import Array, Backend, Dropout
 from ..cpp.types import wide
 
 # Elements of the scores that are worked on at a time.
@@ -17,8 +17,17 @@ class Attention(Backend):
     """Blocks of scores by matrix products, forgotten as soon as they have been used."""
 
     def attention(
-        self, query: Array, key: Array, value: Array, mask: Array | None, causal: bool, scale: float
+        self,
+        query: Array,
+        key: Array,
+        value: Array,
+        mask: Array | None,
+        causal: bool,
+        scale: float,
+        dropout: Dropout | None = None,
     ) -> tuple[Array, Array]:
+        assert dropout is None  # see `attention_drops`
+        key, value = (_each_head(x, query) for x in (key, value))
         work = wide(query.dtype)
         out = np.empty((*query.shape[:2], value.shape[2]), query.dtype)
         lse = np.empty(query.shape[:2], work)
@@ -46,7 +55,11 @@ class Attention(Backend):
         lse: Array,
         causal: bool,
         scale: float,
+        dropout: Dropout | None = None,
     ) -> tuple[Array, Array, Array]:
+        assert dropout is None
+        shared = key.shape[0]
+        key, value = (_each_head(x, query) for x in (key, value))
         # With p the probabilities and s the scores: dv = p^T g, ds = p (g v^T - sum(g out)), dq = ds k, dk = ds^T q.
         work = wide(query.dtype)
         dq, dk, dv = np.empty(query.shape, work), np.zeros(key.shape, work), np.zeros(value.shape, work)
@@ -65,7 +78,14 @@ class Attention(Backend):
             ds *= scale
             dq[heads, rows] = np.matmul(ds, k)
             dk[heads, keys] += np.matmul(ds.swapaxes(1, 2), q)
+        if shared < len(key):
+            dk, dv = (d.reshape(shared, -1, *d.shape[1:]).sum(1) for d in (dk, dv))
         return tuple(d.astype(query.dtype, copy=False) for d in (dq, dk, dv))  # type: ignore[return-value]
+
+
+def _each_head(x: Array, query: Array) -> Array:
+    """Keys or values as often as there are heads of queries for them."""
+    return x if len(x) == len(query) else np.repeat(x, len(query) // len(x), 0)
 
 
 def _blocks(shape: tuple[int, ...], keys: int, causal: bool) -> Iterator[tuple[slice, slice, slice]]:

@@ -12,7 +12,7 @@ import numpy as np
 from ...devices import device as Device
 from ...expr import Program, trace
 from .. import convolution
-from ..base import IDENTITY, Array, Backend, Number, Reduction
+from ..base import IDENTITY, Array, Backend, Dropout, Number, Reduction
 from ..cpp.types import wide
 from ..recurrence import Step
 from ..sliding import Sliding, Windows
@@ -39,6 +39,11 @@ _MOMENTS = Reduction(
     "moments",
     trace(lambda mean, squares, n, eps: (mean, squares / n, (squares / n + eps) ** -0.5)),
 )
+
+def _plain(query: Array, key: Array, dropout: Dropout | None) -> bool:
+    """Whether attention is what cuDNN is asked for: without random numbers of our own, a head of keys for each."""
+    return dropout is None and query.shape[0] == key.shape[0]
+
 
 class CudaBackend(Backend):
     """One CUDA device. Its methods expect the device to be the current one; see `OneOfSeveral`."""
@@ -278,14 +283,24 @@ class CudaBackend(Backend):
         return self._pool.max_pool_backward(grad, places, windows)
 
     # -- attention
+    attention_drops = True
+
     def attention_width(self, dtype: np.dtype) -> int:
         return self._attention.width(dtype)
 
     def attention(
-        self, query: Array, key: Array, value: Array, mask: Array | None, causal: bool, scale: float
+        self,
+        query: Array,
+        key: Array,
+        value: Array,
+        mask: Array | None,
+        causal: bool,
+        scale: float,
+        dropout: Dropout | None = None,
     ) -> tuple[Array, Array]:
         arguments = (query, key, value, mask, causal, scale)
-        return self._cudnn.attention(*arguments) or self._attention.forward(*arguments)
+        found = self._cudnn.attention(*arguments) if _plain(query, key, dropout) else None
+        return found or self._attention.forward(*arguments, dropout)
 
     def attention_backward(
         self,
@@ -298,9 +313,12 @@ class CudaBackend(Backend):
         lse: Array,
         causal: bool,
         scale: float,
+        dropout: Dropout | None = None,
     ) -> tuple[Array, Array, Array]:
-        found = self._cudnn.attention_backward(grad, (query, key, value, mask), (out, lse), causal, scale)
-        return found or self._attention.backward(grad, query, key, value, mask, out, lse, causal, scale)
+        found = None
+        if _plain(query, key, dropout):
+            found = self._cudnn.attention_backward(grad, (query, key, value, mask), (out, lse), causal, scale)
+        return found or self._attention.backward(grad, query, key, value, mask, out, lse, causal, scale, dropout)
 
     # -- indexing
     def check_index(self, op: str, index: Array, size: int, dim: int, negative: bool = True) -> None:

@@ -7,13 +7,16 @@ from typing import Any
 
 from ... import dtypes
 from ...autograd.autocast import with_precision
+from ...autograd.grad_mode import mode
 from ...autograd.tape import apply
 from ...backends import backend_of
+from ...backends.base import Dropout
 from ...ops import attention as ops
 from ...ops import linalg
 from ...ops.precision import LOWER
 from ...tensor import functions
 from ...tensor.creation import zeros
+from ...tensor.random import default_generator
 from ...tensor.tensor import Tensor
 from .. import functional as F
 
@@ -71,16 +74,22 @@ def _batch(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _repeated(query: Any, key: Any, value: Any) -> tuple[Any, Any]:
-    """Heads of keys and values as often as there are heads of queries for them (Ainslie et al., EMNLP 2023)."""
-    found = []
+def _heads_shared(query: Any, key: Any, value: Any) -> tuple[Any, Any, int]:
+    """Keys and values of grouped queries, and how many of their heads there are in what the kernel gets.
+
+    Where the dimensions in front differ they are repeated, as often as there are heads of queries for them.
+    """
+    times = []
     for x in (key, value):
         if query.shape[-3] % x.shape[-3]:
             raise RuntimeError("Number of heads in key and value must divide the number of heads in query")
-        times = query.shape[-3] // x.shape[-3]
-        shape = (*x.shape[:-2], times, *x.shape[-2:])
-        found.append(x.unsqueeze(-3).expand(shape).flatten(-4, -3))
-    return found[0], found[1]
+        times.append(query.shape[-3] // x.shape[-3])
+    if times[0] == times[1] and query.shape[:-3] == key.shape[:-3] == value.shape[:-3]:
+        return key, value, key.shape[-3]
+    key, value = (
+        x.unsqueeze(-3).expand(*x.shape[:-2], n, *x.shape[-2:]).flatten(-4, -3) for x, n in zip((key, value), times)
+    )
+    return key, value, query.shape[-3]
 
 
 @with_precision(LOWER)
@@ -96,8 +105,8 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """`softmax(query @ key.T * scale + attn_mask) @ value` (Vaswani et al., NeurIPS 2017).
 
-    Kernels that keep no (L, S) array, forward and backward; with dropout, and with longer heads than a device's
-    kernel takes, it is made of plain operations.
+    Kernels that keep no (L, S) array, forward and backward; with longer heads than a device's kernel takes, and with
+    dropout on the CPU, it is made of plain operations.
 
     Args:
         query: (..., L, E), key (..., S, E), value (..., S, V), of one dtype; the leading dimensions broadcast.
@@ -114,34 +123,42 @@ def scaled_dot_product_attention(
         RuntimeError: shapes, dtypes or options do not fit.
     """
     _check(query, key, value, attn_mask, dropout_p, is_causal)
+    shared = query.shape[-3] if query.ndim > 2 else 1
     if enable_gqa and query.ndim > 2:
-        key, value = _repeated(query, key, value)
+        key, value, shared = _heads_shared(query, key, value)
     (n, e), (m, v) = query.shape[-2:], value.shape[-2:]
     if key.shape[-1] != e:
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({_product(query, key.transpose(-2, -1))})")
     if key.shape[-2] != m:
         rows = math.prod(query.shape[:-1])
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({rows}x{key.shape[-2]} and {m}x{v})")
-    batch = _batch(*(tuple(t.shape[:-2]) for t in (query, key, value)))
+    if grouped := query.ndim > 2 and shared < query.shape[-3]:
+        batch = tuple(query.shape[:-2])
+    else:
+        batch = _batch(*(tuple(t.shape[:-2]) for t in (query, key, value)))
     mask: Any = attn_mask
     if mask is not None:
         shape = _batch(tuple(mask.shape), (*batch, n, m))
         batch, mask = shape[:-2], mask.expand(shape)
     scale = 1 / math.sqrt(e) if scale is None and e else float(scale or 0)
 
-    def heads(x: Any) -> Any:
-        whole = x if tuple(x.shape[:-2]) == batch else x.expand(*batch, *x.shape[-2:])
-        return whole.reshape(math.prod(batch), *x.shape[-2:]) if len(batch) != 1 else whole
+    def heads(x: Any, front: tuple[int, ...]) -> Any:
+        whole = x if tuple(x.shape[:-2]) == front else x.expand(*front, *x.shape[-2:])
+        return whole.reshape(math.prod(front), *x.shape[-2:]) if len(front) != 1 else whole
 
-    q, k, val = heads(query), heads(key), heads(value)
-    mask = None if mask is None else heads(mask)
-    widest = backend_of(query._array).attention_width(query._array.dtype)
-    if dropout_p or max(e, v) > widest or not (q.numel() and k.numel() and val.numel()):
+    front = (*batch[:-1], shared) if grouped else batch
+    q, k, val = heads(query, batch), heads(key, front), heads(value, front)
+    mask = None if mask is None else heads(mask, batch)
+    backend = backend_of(query._array)
+    empty = not (q.numel() and k.numel() and val.numel())
+    drawn = dropout_p and (dropout_p == 1 or mode.levels or not backend.attention_drops)
+    if empty or drawn or max(e, v) > backend.attention_width(query._array.dtype):
         weights = ops.probabilities(q, k, mask, is_causal, scale)
         weights = weights if weights.dtype is query.dtype else weights.to(query.dtype)
-        out = apply(linalg.matmul, (F.dropout(weights, dropout_p), val), {})
+        out = apply(linalg.matmul, (F.dropout(weights, dropout_p), ops.each_head(val, q)), {})
     else:
-        attrs = {"causal": bool(is_causal), "scale": scale}
+        dropout = Dropout(float(dropout_p), *default_generator.draw()) if dropout_p else None
+        attrs = {"causal": bool(is_causal), "scale": scale, "dropout": dropout}
         out = apply(ops.attention, (q, k, val, mask), attrs)
     return out.reshape(*batch, n, v)
 
