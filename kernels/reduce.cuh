@@ -14,10 +14,10 @@
 //
 // Bytes moved: each operand once, each output once; the partials are a few thousand numbers.
 #pragma once
-#include "combine.cuh"
 #include "group.cuh"
 #include "layout.cuh"
 #include "math.cuh"
+#include "totals.cuh"
 #include "types.cuh"
 
 namespace gc {
