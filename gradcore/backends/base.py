@@ -10,18 +10,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..devices import device as Device
 from ..expr import Program, trace
-from ..expr.graph import input_names
 from . import convolution, recurrence
 from .cpp.types import wide
 from .recurrence import Cell, Layer, Slopes, Step, Weights
+from .reduction import IDENTITY, Reduction, each_sum
 from .sliding import Sliding, Windows
 
 Array = Any
@@ -34,34 +32,6 @@ class Dropout(NamedTuple):
     p: float
     seed: int
     offset: int
-
-
-@dataclass(frozen=True)
-class Reduction:
-    """`finish(combine over the reduced elements of map(x, ...), count)`, in one pass over the inputs.
-
-    `combine` is `"sum"`, `"prod"`, `"max"`, `"min"`, `"any"` or `"all"`; max and min propagate NaN. `map` has one
-    output and as many inputs as arrays and numbers are given; `finish`, if any, is a program of `acc` and `count` and
-    of the numbers given by name to `Backend.reduce`.
-    """
-
-    map: Program
-    combine: str
-    finish: Program | None = None
-
-
-IDENTITY = trace(lambda x: x)
-
-
-@cache
-def _each_sum(map: Program) -> list[tuple[Reduction, list[int]]]:
-    """The sum of each output alone, and which inputs it takes."""
-    found = []
-    for output in map.outputs:
-        used = input_names((output,))
-        at = [i for i, name in enumerate(map.inputs) if name in used]
-        found.append((Reduction(Program([map.inputs[i] for i in at], [output]), "sum"), at))
-    return found
 
 
 class BadIndex(IndexError, RuntimeError):
@@ -180,7 +150,7 @@ class Backend(Memory):
         """The sums of each output of `map` over `axes`, as `reduce` makes one: in one pass where the device can."""
         return [
             self.reduce(reduction, [inputs[i] for i in at], compute, out_dtype, shape, axes, False)
-            for reduction, at in _each_sum(map)
+            for reduction, at in each_sum(map)
         ]
 
     @abstractmethod

@@ -40,6 +40,7 @@ _MOMENTS = Reduction(
     trace(lambda mean, squares, n, eps: (mean, squares / n, (squares / n + eps) ** -0.5)),
 )
 
+
 def _plain(query: Array, key: Array, dropout: Dropout | None) -> bool:
     """Whether attention is what cuDNN is asked for: without random numbers of our own, a head of keys for each."""
     return dropout is None and query.shape[0] == key.shape[0]
