@@ -73,7 +73,7 @@ class DeviceMemory:
         _used[0] += self.size
 
     def poison(self) -> None:
-        """Fill it with what looks like nothing useful, unless it is so large that it is there only where it is touched."""
+        """Fill it with what looks like nothing useful; not where it is there only when it is touched."""
         if len(self.raw) > _SPARSE:
             return
         begin, end = self.offset, self.offset + self.nbytes
