@@ -35,7 +35,6 @@ from .autograd import (
 from .backends.cpu.threads import get_num_threads, set_num_threads
 from .backends.determinism import (
     are_deterministic_algorithms_enabled,
-    is_deterministic_algorithms_warn_only_enabled,
     use_deterministic_algorithms,
 )
 from .backends.precision import get_float32_matmul_precision, set_float32_matmul_precision
@@ -139,7 +138,6 @@ __all__ = [
     "is_anomaly_enabled",
     "is_autocast_cache_enabled",
     "is_autocast_enabled",
-    "is_deterministic_algorithms_warn_only_enabled",
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "layout",

@@ -37,9 +37,6 @@ from .autograd import set_grad_enabled as set_grad_enabled
 from .backends.cpu.threads import get_num_threads as get_num_threads
 from .backends.cpu.threads import set_num_threads as set_num_threads
 from .backends.determinism import are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled
-from .backends.determinism import (
-    is_deterministic_algorithms_warn_only_enabled as is_deterministic_algorithms_warn_only_enabled,
-)
 from .backends.determinism import use_deterministic_algorithms as use_deterministic_algorithms
 from .backends.precision import get_float32_matmul_precision as get_float32_matmul_precision
 from .backends.precision import set_float32_matmul_precision as set_float32_matmul_precision

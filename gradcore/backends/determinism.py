@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 _deterministic = False
-_warn_only = False
 _atomics = False
 
 
@@ -19,18 +18,13 @@ def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None
     All ops have one, and use it unless `gradcore.cuda.allow_atomics` allows another: True takes that back, no op
     raises because of it, and there is nothing that `warn_only` could warn of.
     """
-    global _deterministic, _warn_only
-    _deterministic, _warn_only = bool(mode), bool(warn_only)
+    global _deterministic
+    _deterministic = bool(mode)
 
 
 def are_deterministic_algorithms_enabled() -> bool:
     """What `use_deterministic_algorithms` was called with last; False at first, as in PyTorch."""
     return _deterministic
-
-
-def is_deterministic_algorithms_warn_only_enabled() -> bool:
-    """The `warn_only` that `use_deterministic_algorithms` was called with last."""
-    return _warn_only
 
 
 class allow_atomics:  # noqa: N801
