@@ -334,9 +334,9 @@ def _channels(device: CudaBackend, dtype: np.dtype) -> None:
     """Moments and sums of channels, as rows and as columns; as one launch, and in chunks."""
     work = wide(dtype)
     for outer, channels, inner in ((8, 64, 1024), (8, 64, 33), (4096, 512, 1), (4096, 33, 1), (2**13, 2**10, 2**10)):
-        x, each = Array((outer, channels, 1, inner), dtype), Array((channels, 1, 1), work)
+        x, each = Array((outer, channels, 1, inner), dtype), Array((channels,), work)
         device.channel_moments(Array((outer, channels, inner), dtype), 1e-5)
-        device.sums(channel_norms._SUMS, (x, x, each, each), work, work, x.shape, (0, 3))
+        device.channel_sums(x, x, each, each)
     parts, weight = Array((8, 4, 16), work), Array((4, 16), dtype)
     device.sums(channel_norms._WEIGHTED, (parts, parts, weight), work, work, parts.shape, (2,))
     device.sums(channel_norms._BOTH, (parts, parts), work, dtype, parts.shape, (0,))

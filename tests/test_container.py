@@ -44,7 +44,7 @@ def test_cpu_path(tmp_path):
     assert re.search(r"GRADCORE_CUDA\s+cpu: 'cuda' is the CPU", done.stdout)
     name, accuracy = done.stdout.splitlines()[-1].split(": ")
     assert name == "test accuracy" and float(accuracy) > 0.7
-    assert {path.name for path in tmp_path.iterdir()} == {"digits.png", "digits.safetensors"}
+    assert {path.name for path in tmp_path.iterdir()} == {"digits.checkpoint", "digits.png", "digits.safetensors"}
 
 
 def test_gpu_path_runs_the_check_the_benchmarks_and_the_demo(recorder):

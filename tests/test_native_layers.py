@@ -137,14 +137,20 @@ def test_windows(dtype: str, planes: int) -> None:
 def test_channels(dtype: str, shape: tuple[int, int, int]) -> None:
     numpy, ours = CpuBackend(), NativeBackend()
     x, grad = array(shape, dtype) + array(shape, dtype).dtype.type(3), array(shape, dtype)[::-1].copy()
-    moments = numpy.channel_moments(x)
-    for found, expected in zip(ours.channel_moments(x), moments):
+    moments = numpy.channel_moments(x, 0.1)
+    for found, expected in zip(ours.channel_moments(x, 0.1), moments):
         assert found.dtype == expected.dtype
         np.testing.assert_allclose(found, expected, rtol=2e-6 if found.dtype == np.float32 else 1e-13)
-    rstd = 1 / np.sqrt(moments[1] + moments[1].dtype.type(0.1))
     scale = np.abs(grad.astype(float)).sum((0, 2)).max()
-    for found, expected in zip(
-        ours.channel_sums(grad, x, moments[0], rstd), numpy.channel_sums(grad, x, moments[0], rstd)
-    ):
+    outer, channels, inner = shape
+    for each in (1, channels):
+        parts = [a.reshape(outer, channels // each, each, inner) for a in (grad, x)]
+        statistics = [a[: channels // each] for a in (moments[0], moments[2])]
+        _same_sums(numpy, ours, scale, *parts, *statistics)
+
+
+def _same_sums(numpy: CpuBackend, ours: CpuBackend, scale: float, *arguments: np.ndarray) -> None:
+    for found, expected in zip(ours.channel_sums(*arguments), numpy.channel_sums(*arguments), strict=True):
+        assert found.shape == expected.shape
         assert found.dtype == expected.dtype
         np.testing.assert_allclose(found, expected, rtol=0, atol=scale * (2e-6 if found.dtype == np.float32 else 1e-13))

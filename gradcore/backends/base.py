@@ -43,6 +43,7 @@ _SUM = Reduction(IDENTITY, "sum")
 _MEAN = Reduction(IDENTITY, "sum", trace(lambda acc, count: acc / count))
 _VARIANCE = Reduction(trace(lambda x, mean: (x - mean) * (x - mean)), "sum", trace(lambda acc, count: acc / count))
 _RSTD = trace(lambda variance, eps: (variance + eps) ** -0.5)
+_CHANNEL_SUMS = trace(lambda g, x, mean, rstd: (g, g * ((x - mean) * rstd)))
 _QUOTIENT = trace(lambda a, b: a / b)
 
 
@@ -343,6 +344,15 @@ class Backend(Memory):
         mean = self.reduce(_MEAN, (x,), work, work, x.shape, axes, False)
         variance = self.reduce(_VARIANCE, (x, mean[:, None]), work, work, x.shape, axes, False)
         return mean, variance, self.elementwise(_RSTD, (variance, eps), work, (work,), variance.shape)[0]
+
+    def channel_sums(self, grad: Array, x: Array, mean: Array, rstd: Array) -> Sequence[Array]:
+        """The sums of `grad` and of `grad * (x - mean) * rstd` over outer and inner, in the dtype of `mean`.
+
+        `grad` and `x` are (outer, statistics, channels of each, inner), `mean` and `rstd` (statistics,), and the sums
+        (statistics, channels of each).
+        """
+        operands = (grad, x, mean[:, None, None], rstd[:, None, None])
+        return self.sums(_CHANNEL_SUMS, operands, mean.dtype, mean.dtype, grad.shape, (0, 3))
 
     # -- pooling: x is (planes, *size), C-contiguous, with as many dimensions of `size` as there are `windows`
     @abstractmethod

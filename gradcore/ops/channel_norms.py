@@ -30,7 +30,6 @@ from .shape import each_batched, reshape, transpose
 
 Shape = tuple[int, ...]
 
-_SUMS = trace(lambda g, x, mean, rstd: (g, g * ((x - mean) * rstd)))
 _BOTH = trace(lambda level, slope: (level, slope))
 _WEIGHTED = trace(lambda level, slope, weight: (level * weight, slope * weight))
 
@@ -169,8 +168,7 @@ def _backward(
         dw, db = (backend.full((layout.channels,), 0, kept) if need else None for need in needs[1:3])
         return backend.full(input.shape, 0, input.dtype) if needs[0] else None, dw, db, None, None
     g, x = _whole(g), _whole(input)
-    operands = [a.reshape(layout.summed) for a in (g, x)] + [a[:, None, None] for a in (mean, rstd)]
-    level, slope = backend.sums(_SUMS, operands, work, work, layout.summed, (0, 3))
+    level, slope = backend.channel_sums(g.reshape(layout.summed), x.reshape(layout.summed), mean, rstd)
     found: list[Array | None] = [None] * 5
     if needs[1] or needs[2]:
         parts = [a.reshape(-1, layout.channels) for a in (level, slope)]

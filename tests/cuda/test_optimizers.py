@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from updates import OPTIMIZERS, run, update_of
@@ -99,7 +101,8 @@ def test_one_launch_and_no_new_table(cuda, tensors, monkeypatch):
     monkeypatch.setattr(cuda._multi_tensor, "_kernels", {})  # without those that other tests made
     run(cuda, "sgd", [there, grads])
     uploads = []
-    monkeypatch.setattr(cuda._multi_tensor, "_xp", None)  # a second table could not be made
+    # A second table could not be made.
+    monkeypatch.setattr(cuda._multi_tensor, "_xp", SimpleNamespace(cuda=cuda.xp.cuda))
     ((kernel, (function, ctype)),) = cuda._multi_tensor._kernels.items()
     monkeypatch.setitem(cuda._multi_tensor._kernels, kernel, (lambda *a: (uploads.append(a[0]), function(*a)), ctype))
     run(cuda, "sgd", [there, grads])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import numpy as np
@@ -87,22 +88,24 @@ class NativeNorms(CpuBackend):
 
         return dx, total(sums[0]), total(sums[1])
 
-    def channel_moments(self, x: Array) -> tuple[Array, Array]:
+    def channel_moments(self, x: Array, eps: float) -> tuple[Array, Array, Array]:
         native = _channels(x.dtype)
         outer, channels, inner = x.shape
         if native is None or inner < _RUN:
-            return super().channel_moments(x)
+            return super().channel_moments(x, eps)
         mean, variance = np.empty(channels, wide(x.dtype)), np.empty(channels, wide(x.dtype))
         over_items(native.channel_moments, (x, mean, variance), channels, outer * inner, *x.shape)
-        return mean, variance
+        return mean, variance, 1 / np.sqrt(variance + eps)
 
-    def channel_sums(self, grad: Array, x: Array, mean: Array, rstd: Array) -> tuple[Array, Array]:
+    def channel_sums(self, grad: Array, x: Array, mean: Array, rstd: Array) -> Sequence[Array]:
         native = _channels(x.dtype)
-        outer, channels, inner = x.shape
+        outer, statistics, each, inner = x.shape
         if native is None or inner < _RUN or grad.dtype != x.dtype:
             return super().channel_sums(grad, x, mean, rstd)
-        first, second = np.empty_like(mean), np.empty_like(mean)
-        over_items(native.channel_sums, (grad, x, mean, rstd, first, second), channels, outer * inner, *x.shape)
+        channels = statistics * each
+        first, second = np.empty((2, statistics, each), mean.dtype)
+        arguments = (grad, x, np.repeat(mean, each), np.repeat(rstd, each), first, second)
+        over_items(native.channel_sums, arguments, channels, outer * inner, outer, channels, inner)
         return first, second
 
 
