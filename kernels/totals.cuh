@@ -39,14 +39,14 @@ __device__ __forceinline__ Several<A, N> shuffle_xor(Several<A, N> s, int distan
 // The mean of so many values, and the sum of their squared distances from it. (B. P. Welford, 1962; T. F. Chan, G. H.
 // Golub and R. J. LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.)
 template <class A>
-struct Moments {
+struct Deviations {
   A mean, squares, count;
 };
 struct Welford {
   template <class M>
   static __device__ __forceinline__ M identity() { return M{0, 0, 0}; }
   template <class A>
-  static __device__ __forceinline__ Moments<A> of(Moments<A> a, A value) {
+  static __device__ __forceinline__ Deviations<A> of(Deviations<A> a, A value) {
     a.count += A(1);
     const A off = value - a.mean;
     a.mean += off / a.count;
@@ -54,16 +54,16 @@ struct Welford {
     return a;
   }
   template <class A>
-  static __device__ __forceinline__ Moments<A> of(const Moments<A> &a, const Moments<A> &b) {
+  static __device__ __forceinline__ Deviations<A> of(const Deviations<A> &a, const Deviations<A> &b) {
     if (b.count == A(0)) return a;
     if (a.count == A(0)) return b;
     const A count = a.count + b.count, off = b.mean - a.mean, share = b.count / count;
-    return Moments<A>{a.mean + off * share, a.squares + b.squares + off * off * (a.count * share), count};
+    return Deviations<A>{a.mean + off * share, a.squares + b.squares + off * off * (a.count * share), count};
   }
 };
 template <class A>
-__device__ __forceinline__ Moments<A> shuffle_xor(Moments<A> m, int distance) {
-  return Moments<A>{shuffle_xor(m.mean, distance), shuffle_xor(m.squares, distance), shuffle_xor(m.count, distance)};
+__device__ __forceinline__ Deviations<A> shuffle_xor(Deviations<A> m, int distance) {
+  return Deviations<A>{shuffle_xor(m.mean, distance), shuffle_xor(m.squares, distance), shuffle_xor(m.count, distance)};
 }
 
 }  // namespace gc

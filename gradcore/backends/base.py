@@ -351,7 +351,7 @@ class Backend(Memory):
         `grad` and `x` are (outer, statistics, channels of each, inner), `mean` and `rstd` (statistics,), and the sums
         (statistics, channels of each).
         """
-        operands = (grad, x, mean[:, None, None], rstd[:, None, None])
+        operands = (grad, x, mean.reshape(-1, 1, 1), rstd.reshape(-1, 1, 1))
         return self.sums(_CHANNEL_SUMS, operands, mean.dtype, mean.dtype, grad.shape, (0, 3))
 
     # -- pooling: x is (planes, *size), C-contiguous, with as many dimensions of `size` as there are `windows`

@@ -92,4 +92,4 @@ def _add_segments(rows: Array, index: Array, parts: Array) -> None:
     order = np.argsort(places, kind="stable")
     places = places[order]
     starts = np.flatnonzero(np.concatenate(([True], places[1:] != places[:-1])))
-    rows[places[starts]] += np.add.reduceat(parts[order], starts, axis=0)
+    rows[places[starts]] += np.add.reduceat(parts[order], starts, axis=0, dtype=rows.dtype)

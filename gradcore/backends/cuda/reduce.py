@@ -254,7 +254,7 @@ def source(
     total, combine = acc, f"gc::{_COMBINE.get(reduction.combine)}"
     mapped, value, totals = acc, parts[0], {"acc": "total"}
     if reduction.combine == "moments":
-        total, combine = f"gc::Moments<{acc}>", "gc::Welford"
+        total, combine = f"gc::Deviations<{acc}>", "gc::Welford"
         totals = {"mean": "total.mean", "squares": "total.squares", "n": "total.count"}
     elif len(parts) > 1:
         mapped = total = f"gc::Several<{acc}, {len(parts)}>"
