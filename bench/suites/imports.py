@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -32,7 +33,11 @@ print(time.perf_counter() - start)
 def seconds(module: str, before: str = "") -> float:
     """The time of `import module` in a fresh process, after an import of `before` that is not counted."""
     code = _IMPORT.format(module=module, before=f"import {before}" if before else "")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    # Where Python may not write bytecode, every import would compile the source again.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=environment
+    )
     return float(done.stdout.split()[-1])
 
 
