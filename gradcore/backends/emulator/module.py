@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Iterable, Sequence
+from threading import RLock
 from typing import Any, NoReturn
 
 import numpy as np
@@ -33,6 +34,10 @@ _REGION = struct.Struct("4Q4i")  # native/launch.h: Region
 _ANY_GRANULE = 16
 _UNGUARDED = (0, 0, 0)
 _FROM_PYTHON = ((bool, np.bool_), (int, np.int64), (float, np.float64), (complex, np.complex128))
+
+
+# The scheduler is one for all threads; loading a kernel sets it up, and native code lets other threads run.
+_LAUNCHING = RLock()
 
 
 class _Launch(ctypes.Structure):
@@ -206,7 +211,8 @@ class Kernel:
     ) -> None:
         raise_pending()
         settings = config
-        entry = self._entries.get(settings.mode) or self._entry(settings.mode)
+        with _LAUNCHING:
+            entry = self._entries.get(settings.mode) or self._entry(settings.mode)
         grid, block = self._dimensions(grid, block)
         if shared_mem > self._max_dynamic_shared:
             self._fail(
@@ -244,7 +250,11 @@ class Kernel:
         )
         message = ctypes.create_string_buffer(_MESSAGE_BYTES)
         offset = ctypes.c_size_t()
-        if entry.module.launch(ctypes.byref(launch), message, ctypes.c_size_t(_MESSAGE_BYTES), ctypes.byref(offset)):
+        with _LAUNCHING:
+            failed = entry.module.launch(
+                ctypes.byref(launch), message, ctypes.c_size_t(_MESSAGE_BYTES), ctypes.byref(offset)
+            )
+        if failed:
             line = toolchain.source_line(entry.module.path, offset.value)
             place = f" (line {line} of the kernel source)" if line else ""
             self._fail(message.value.decode(errors="replace") + place)
