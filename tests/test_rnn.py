@@ -100,24 +100,6 @@ def test_many_units(device: str) -> None:
         close(a, b, 1e-5, 1e-6)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
-def test_kernels_of_cells(kind: str, reverse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is compiled, and NumPy, give the same."""
-    from gradcore.backends.cpu.native import recurrence
-
-    results = []
-    module = getattr(gc.nn, kind)(3, 5, bidirectional=reverse)
-    x = gc.randn(4, 2, 3)
-    for _ in range(2):
-        module.zero_grad()
-        module(x)[0].square().sum().backward()
-        results.append([p.grad.clone() for p in module.parameters()])
-        monkeypatch.setattr(recurrence, "_kernel", lambda *_: None)
-    for a, b in zip(*results):
-        close(a, b, 1e-4, 1e-5)
-
-
 def test_dropout_between_layers() -> None:
     gc.manual_seed(0)
     module = gc.nn.GRU(3, 4, 2, dropout=0.5)

@@ -440,34 +440,10 @@ class Backend(Memory):
         """The gradient of `convolution`'s weight."""
         return convolution.weight_gradient(self, grad, x, sliding, groups)
 
-    # -- recurrence: x is (steps, rows, features), h (rows, n) and c (rows, size), all arrays C-contiguous
+    # -- recurrence: h is (rows, n) and c (rows, size), all arrays C-contiguous
     @abstractmethod
     def cell(self, step: Step, inputs: Sequence[Array], outs: Sequence[Array], size: int) -> None:
         """Evaluate a step for every element of (rows, size). What is written may also be read."""
-
-    def recurrent_layer(
-        self, cell: Cell, x: Array, h: Array, c: Array | None, weights: Weights, reverse: bool
-    ) -> Layer:
-        """All steps of a recurrent layer, from the last to the first if `reverse`; there is at least one."""
-        return recurrence.layer(self, cell, x, h, c, weights, reverse)
-
-    def recurrent_layer_backward(
-        self,
-        cell: Cell,
-        grads: Sequence[Array | None],
-        x: Array,
-        h: Array,
-        c: Array | None,
-        weights: Weights,
-        made: Layer,
-        reverse: bool,
-        needs: Sequence[bool],
-    ) -> tuple[Array | None, ...]:
-        """The gradients of `recurrent_layer`'s x, h, c and weights, of those of x and weights where `needs` says so.
-
-        `grads` are those of all hidden states, of the last and of the last cell state; None stands for zeros.
-        """
-        return recurrence.layer_backward(self, cell, grads, x, h, c, weights, made, reverse, needs)
 
     def unroll(
         self,
@@ -475,27 +451,30 @@ class Backend(Memory):
         gates: Array,
         h: Array,
         c: Array | None,
-        weight: Array,
-        bias: Array | None,
-        projection: Array | None,
+        weights: Weights,
+        made: Layer,
         reverse: bool,
-    ) -> Layer:
-        """The steps of a layer one after the other, from what they take of the input (steps, rows, gates * size)."""
-        return recurrence.unroll(self, cell, gates, h, c, weight, bias, projection, reverse)
+    ) -> None:
+        """Fill `made`, step by step, from what the steps take of the input (steps, rows, gates * size)."""
+        recurrence.unroll(self, cell, gates, h, c, weights, made, reverse)
 
     def unroll_backward(
         self,
         cell: Cell,
-        grads: Sequence[Array | None],
+        grad: Array,
         h: Array,
         c: Array | None,
-        weight: Array,
-        projection: Array | None,
+        weights: Weights,
         made: Layer,
+        slopes: Slopes,
         reverse: bool,
-    ) -> Slopes:
-        """What `unroll` hands down to its arguments, or to what they were made from."""
-        return recurrence.unroll_backward(self, cell, grads, h, c, weight, projection, made, reverse)
+    ) -> None:
+        """Fill `slopes`, from the gradient of `made.out`.
+
+        `slopes.h` and `slopes.c` hold the gradients of the last states before; of a cell without a cell state what is
+        left in `slopes.c` belongs to the first hidden state, too.
+        """
+        recurrence.unroll_backward(self, cell, grad, h, c, weights, made, slopes, reverse)
 
     # -- indexing
     @abstractmethod

@@ -88,12 +88,22 @@ def _steps(count: int, reverse: bool) -> range:
 
 
 def layer(backend: Backend, cell: Cell, x: Array, h: Array, c: Array | None, weights: Weights, reverse: bool) -> Layer:
-    """See `Backend.recurrent_layer`."""
+    """All steps of a recurrent layer, from the last to the first if `reverse`; there is at least one.
+
+    For x (steps, rows, features), h (rows, n) and c (rows, size), all arrays C-contiguous.
+    """
+    (steps, rows), size, dtype = x.shape[:2], weights.hidden.shape[0] // cell.gates, x.dtype
     bias, later = weights.input_bias, weights.hidden_bias
     if bias is not None and later is not None and not cell.apart:
         bias, later = _sum(backend, bias, later), None
-    gates = backend.linear(_rows(x), weights.input, bias).reshape(*x.shape[:2], -1)
-    return backend.unroll(cell, gates, h, c, weights.hidden, later, weights.projection, reverse)
+    gates = backend.linear(_rows(x), weights.input, bias).reshape(steps, rows, -1)
+    hidden = backend.empty((steps, rows, size), dtype)
+    states = backend.empty(hidden.shape, dtype) if cell.with_cell else hidden
+    kept = backend.empty((steps, rows, cell.kept * size), dtype)
+    out = hidden if weights.projection is None else backend.empty((steps, *h.shape), dtype)
+    made = Layer(out, hidden, states, kept)
+    backend.unroll(cell, gates, h, c, weights._replace(hidden_bias=later), made, reverse)
+    return made
 
 
 def unroll(
@@ -102,29 +112,22 @@ def unroll(
     gates: Array,
     h: Array,
     c: Array | None,
-    weight: Array,
-    bias: Array | None,
-    projection: Array | None,
+    weights: Weights,
+    made: Layer,
     reverse: bool,
-) -> Layer:
+) -> None:
     """See `Backend.unroll`."""
-    steps, rows, width = gates.shape
-    size, dtype = width // cell.gates, gates.dtype
-    hidden = backend.empty((steps, rows, size), dtype)
-    states = backend.empty(hidden.shape, dtype) if cell.with_cell else hidden
-    kept = backend.empty((steps, rows, cell.kept * size), dtype)
-    out = hidden if projection is None else backend.empty((steps, rows, projection.shape[0]), dtype)
+    out, hidden, states, kept = made
     state = c if cell.with_cell else h
     # Multiplied by at every step, so it pays to have it in the order that products read it in.
-    weight = backend.copy(weight.T).T
-    for t in _steps(steps, reverse):
-        recurrent = backend.linear(h, weight, bias)
+    weight = backend.copy(weights.hidden.T).T
+    for t in _steps(len(gates), reverse):
+        recurrent = backend.linear(h, weight, weights.hidden_bias)
         outs = (hidden[t], states[t], kept[t]) if cell.with_cell else (hidden[t], kept[t])
-        backend.cell(cell.forward, (gates[t], recurrent, state), outs, size)
-        if projection is not None:
-            out[t] = backend.linear(hidden[t], projection, None)
+        backend.cell(cell.forward, (gates[t], recurrent, state), outs, hidden.shape[2])
+        if weights.projection is not None:
+            out[t] = backend.linear(hidden[t], weights.projection, None)
         h, state = out[t], states[t]
-    return Layer(out, hidden, states, kept)
 
 
 class Slopes(NamedTuple):
@@ -141,39 +144,31 @@ class Slopes(NamedTuple):
 def unroll_backward(
     backend: Backend,
     cell: Cell,
-    grads: Sequence[Array | None],
+    grad: Array,
     h: Array,
     c: Array | None,
-    weight: Array,
-    projection: Array | None,
+    weights: Weights,
     made: Layer,
+    slopes: Slopes,
     reverse: bool,
-) -> Slopes:
+) -> None:
     """See `Backend.unroll_backward`."""
-    (steps, rows, size), dtype = made.hidden.shape, made.out.dtype
-    g, g_h, g_c = grads
-    nothing = backend.full((rows, size), 0, dtype)
-    recurrent = backend.full(made.out.shape[1:], 0, dtype) if g_h is None else g_h
-    carried = backend.copy(nothing if g_c is None else g_c)
-    inputs = backend.empty((steps, rows, cell.gates * size), dtype)
-    gates = backend.empty(inputs.shape, dtype) if cell.apart else inputs
-    projected = None if projection is None else backend.empty(made.out.shape, dtype)
-    if g is None:
-        g = backend.full(made.out.shape, 0, dtype)
+    size, recurrent, carried = made.hidden.shape[2], slopes.h, slopes.c
+    nothing = backend.full(carried.shape, 0, carried.dtype)
     state = c if cell.with_cell else h
-    order = _steps(steps, not reverse)
+    order = _steps(len(grad), not reverse)
     for t, before in zip(order, [*order[1:], None]):
-        grad = g[t]
-        if projected is not None:
-            projected[t] = total = _sum(backend, grad, recurrent)
-            grad, recurrent = backend.matmul(total, projection), nothing
+        outside = grad[t]
+        if slopes.projected is not None:
+            slopes.projected[t] = total = _sum(backend, outside, recurrent)
+            outside, recurrent = backend.matmul(total, weights.projection), nothing
         previous = state if before is None else made.states[before]
-        outs = (inputs[t], gates[t], carried) if cell.apart else (inputs[t], carried)
-        backend.cell(cell.backward, (grad, recurrent, carried, previous, made.states[t], made.kept[t]), outs, size)
-        recurrent = backend.matmul(gates[t], weight)
-    if not cell.with_cell:
-        recurrent = _sum(backend, recurrent, carried)
-    return Slopes(inputs, gates, projected, recurrent, carried)
+        gates = slopes.hidden[t]
+        outs = (slopes.input[t], gates, carried) if cell.apart else (gates, carried)
+        inputs = (outside, recurrent, carried, previous, made.states[t], made.kept[t])
+        backend.cell(cell.backward, inputs, outs, size)
+        recurrent = backend.matmul(gates, weights.hidden)
+    slopes.h[...] = recurrent
 
 
 def layer_backward(
@@ -188,18 +183,31 @@ def layer_backward(
     reverse: bool,
     needs: Sequence[bool],
 ) -> tuple[Array | None, ...]:
-    """See `Backend.recurrent_layer_backward`."""
-    slopes = backend.unroll_backward(cell, grads, h, c, weights.hidden, weights.projection, made, reverse)
+    """The gradients of the x, h, c and weights of `layer`, of those of x and weights where `needs` says so.
+
+    `grads` are those of all hidden states, of the last and of the last cell state; None stands for zeros.
+    """
+    dtype, (steps, rows, size) = x.dtype, made.hidden.shape
+    outside, last, carried = (
+        backend.full(shape, 0, dtype) if g is None else g
+        for g, shape in zip(grads, (made.out.shape, h.shape, (rows, size)))
+    )
+    inputs = backend.empty((steps, rows, cell.gates * size), dtype)
+    gates = backend.empty(inputs.shape, dtype) if cell.apart else inputs
+    projected = None if weights.projection is None else backend.empty(made.out.shape, dtype)
+    slopes = Slopes(inputs, gates, projected, backend.copy(last), backend.copy(carried))
+    backend.unroll_backward(cell, outside, h, c, weights, made, slopes, reverse)
     need_x, _, _, need_input, need_hidden, *need_biases, need_projection = needs
-    dx, dinput, _ = backend.linear_backward(slopes.input, x, weights.input, (need_x, need_input, False))
-    dbias = backend.column_sum(_rows(slopes.input)) if any(need_biases) else None
-    dlater = backend.column_sum(_rows(slopes.hidden)) if cell.apart and need_biases[1] else dbias
+    dx, dinput, _ = backend.linear_backward(inputs, x, weights.input, (need_x, need_input, False))
+    dbias = backend.column_sum(_rows(inputs)) if any(need_biases) else None
+    dlater = backend.column_sum(_rows(gates)) if cell.apart and need_biases[1] else dbias
     dhidden = dprojection = None
     if need_hidden:
         first = h[None]
         # The hidden state that each step began with.
         before = backend.xp.concatenate((made.out[1:], first) if reverse else (first, made.out[:-1]))
-        dhidden = backend.matmul(_rows(slopes.hidden).T, _rows(before))
+        dhidden = backend.matmul(_rows(gates).T, _rows(before))
     if need_projection:
-        dprojection = backend.matmul(_rows(slopes.projected).T, _rows(made.hidden))
-    return dx, slopes.h, slopes.c, dinput, dhidden, dbias, dlater, dprojection
+        dprojection = backend.matmul(_rows(projected).T, _rows(made.hidden))
+    dh = slopes.h if cell.with_cell else _sum(backend, slopes.h, slopes.c)
+    return dx, dh, slopes.c, dinput, dhidden, dbias, dlater, dprojection

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from ..backends import Array, backend_of
-from ..backends.recurrence import Cell, Layer, Step, Weights
+from ..backends.recurrence import Cell, Layer, Step, Weights, layer, layer_backward
 from ..expr import Program
 from ..expr.calculus import gradients
 from ..expr.graph import make_const, make_input
@@ -103,7 +103,7 @@ def _run(cell: str, arrays: Sequence[Array | None], reverse: bool) -> Layer:
     """All steps, of arrays in the order of `_INPUTS`."""
     backend = one_backend(cell, arrays, _INPUTS)
     x, h, c, *weights = [_whole(a) for a in arrays]
-    return backend.recurrent_layer(cell_of(cell), x, h, c, Weights(*weights), reverse)
+    return layer(backend, cell_of(cell), x, h, c, Weights(*weights), reverse)
 
 
 def _gradients(
@@ -111,9 +111,8 @@ def _gradients(
 ) -> tuple[Array | None, ...]:
     """The gradients of such arrays."""
     x, h, c, *weights = [_whole(a) for a in arrays]
-    return backend_of(x).recurrent_layer_backward(
-        cell_of(cell), [_whole(g) for g in gs], x, h, c, Weights(*weights), made, reverse, needs
-    )
+    grads = [_whole(g) for g in gs]
+    return layer_backward(backend_of(x), cell_of(cell), grads, x, h, c, Weights(*weights), made, reverse, needs)
 
 
 def _in_plain_ops(

@@ -18,39 +18,9 @@
 // Given by the launcher: T, the element type, float or double. Products and sums are fused.
 // Bytes moved: input and result once, the planes through the second-level cache.
 #include "host/python.h"
-
-extern "C" {
-void *malloc(__SIZE_TYPE__);
-void free(void *);
-void *memset(void *, int, __SIZE_TYPE__);
-void *memcpy(void *, const void *, __SIZE_TYPE__);
-}
+#include "host/vectors.h"
 
 namespace {
-
-#if defined(__AVX512F__)
-constexpr int BYTES = 64, REGISTERS = 32;
-#elif defined(__AVX__)
-constexpr int BYTES = 32, REGISTERS = 16;
-#elif defined(__aarch64__)
-constexpr int BYTES = 16, REGISTERS = 32;
-#else
-constexpr int BYTES = 16, REGISTERS = 16;
-#endif
-constexpr int L = BYTES / sizeof(T);  // elements of a vector
-typedef T Vector __attribute__((vector_size(BYTES)));
-typedef T Loose __attribute__((vector_size(BYTES), aligned(sizeof(T)), may_alias));
-
-__forceinline__ Vector load(const T *from) { return *reinterpret_cast<const Loose *>(from); }
-__forceinline__ void store(T *to, Vector v) { *reinterpret_cast<Loose *>(to) = v; }
-
-template <class X>
-struct Room {
-  X *at;
-  explicit Room(long long elements) : at(static_cast<X *>(malloc((elements + 1) * sizeof(X)))) {}
-  Room(const Room &) = delete;
-  ~Room() { free(at); }
-};
 
 long long least(long long a, long long b) { return a < b ? a : b; }
 
@@ -151,8 +121,6 @@ struct Planes {
 };
 
 // ---------------------------------------------------------------- the result, and the gradient of the input
-constexpr int MOST = REGISTERS == 32 ? 8 : 4;  // rows of the weight at a time
-
 constexpr long long CACHED = 16384 / sizeof(T);
 
 // Vectors of places at a time, for so many rows.
@@ -161,9 +129,6 @@ constexpr int across(int rows) {
   if (rows == 4) return REGISTERS == 32 ? 6 : 3;
   return REGISTERS == 32 ? 8 : 4;
 }
-
-// How the rows of a group's weight are cut: the size of the next block.
-int block_of(long long left) { return left >= MOST ? MOST : left >= 4 ? 4 : left >= 2 ? 2 : 1; }
 
 // What a product reads: planes, and where in each channel's the taps begin.
 struct Met {

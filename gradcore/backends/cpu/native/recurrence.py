@@ -1,42 +1,93 @@
-"""Recurrent cells as native kernels, generated from their programs."""
+"""Recurrent layers as native kernels: all steps in one call, with cells generated from their programs."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 
 from ...base import Array
 from ...cpp import cells
 from ...cpp.types import computed
-from ...recurrence import Step
+from ...recurrence import Cell, Layer, Slopes, Step, Weights
 from ..backend import CpuBackend
-from .calls import Kernel, functions, over_rows
+from ..threads import parallel
+from .calls import GRAIN, Kernel, functions
+
+# Rows that a kernel takes together: with fewer it reads the weights as often.
+_ROWS = 8
+
+
+def _function(name: str, step: Step, dtype: np.dtype) -> str:
+    reads = "".join(f"  const T *const x{i} = x[{i}];\n" for i in range(len(step.reads)))
+    writes = "".join(f"  T *const y{i} = y[{i}];\n" for i in range(len(step.writes)))
+    return (
+        f"void {name}(const T *const *x, T *const *y, long long rows, long long size) {{\n{reads}{writes}"
+        "  for (long long row = 0; row < rows; row++) {\n"
+        "    GC_INDEPENDENT\n    for (long long j = 0; j < size; j++) {\n"
+        + cells.statements(step, computed(dtype), 3)
+        + "    }\n  }\n}\n"
+    )
 
 
 @functools.cache
-def _kernel(step: Step, dtype: np.dtype) -> Kernel | None:
+def _kernels(cell: Cell, dtype: np.dtype) -> SimpleNamespace | None:
     text = (
         '#include "host/python.h"\n#include "types.cuh"\n#include "host/functions.h"\n#include "math.cuh"\n'
-        "namespace "
-        f"{{\nvoid cell({cells.parameters(step)},\n"
-        "          long long begin, long long end, long long size) {\n"
-        "  for (long long row = begin; row < end; row++) {\n"
-        "    GC_INDEPENDENT\n    for (long long j = 0; j < size; j++) {\n"
-        + cells.statements(step, computed(dtype), 3)
-        + "    }\n  }\n}\n}  // namespace\nGC_PYTHON(cell)\n"
+        f"namespace {{\nconstexpr long long GATES = {cell.gates}, KEPT = {cell.kept};\n"
+        f"constexpr bool CELL = {str(cell.with_cell).lower()}, APART = {str(cell.apart).lower()};\n"
+        + _function("forward", cell.forward, dtype)
+        + _function("backward", cell.backward, dtype)
+        + '}  // namespace\n#include "host/recurrence.h"\n'
     )
-    found = functions(text, ("cell",), dtype)
-    return None if found is None else found.cell
+    return functions(text, ("unroll", "unroll_backward"), dtype, fused=True)
+
+
+def _over_rows(kernel: Kernel, arrays: tuple[Array | None, ...], made: Layer, gates: int, reverse: bool) -> None:
+    (steps, rows, width), size = made.out.shape, made.hidden.shape[2]
+    numbers = (steps, rows, size, width, reverse)
+    elements = steps * gates * size
+    if rows * elements < GRAIN:
+        kernel.short(*arrays, 0, rows, *numbers)
+    else:
+        run, grain = kernel.long, max(_ROWS, GRAIN // elements)
+        parallel(lambda begin, end: run(*arrays, begin, end, *numbers), rows, grain)
 
 
 class NativeRecurrence(CpuBackend):
-    """A step of all units in one call."""
+    """All steps of some rows in one call."""
 
-    def cell(self, step: Step, inputs: Sequence[Array], outs: Sequence[Array], size: int) -> None:
-        kernel = _kernel(step, inputs[0].dtype)
-        if kernel is None:
-            super().cell(step, inputs, outs, size)
-        else:
-            over_rows(kernel, (*inputs, *outs), inputs[0].shape[0], size)
+    def unroll(
+        self,
+        cell: Cell,
+        gates: Array,
+        h: Array,
+        c: Array | None,
+        weights: Weights,
+        made: Layer,
+        reverse: bool,
+    ) -> None:
+        native = _kernels(cell, gates.dtype)
+        if native is None:
+            return super().unroll(cell, gates, h, c, weights, made, reverse)
+        arrays = (gates, h, c, weights.hidden, weights.hidden_bias, weights.projection, *made)
+        return _over_rows(native.unroll, arrays, made, cell.gates, reverse)
+
+    def unroll_backward(
+        self,
+        cell: Cell,
+        grad: Array,
+        h: Array,
+        c: Array | None,
+        weights: Weights,
+        made: Layer,
+        slopes: Slopes,
+        reverse: bool,
+    ) -> None:
+        native = _kernels(cell, grad.dtype)
+        if native is None:
+            return super().unroll_backward(cell, grad, h, c, weights, made, slopes, reverse)
+        state = c if cell.with_cell else h
+        arrays = (grad, state, weights.hidden, weights.projection, made.states, made.kept, *slopes)
+        return _over_rows(native.unroll_backward, arrays, made, cell.gates, reverse)
