@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import math as _math
 import warnings as _warnings
-from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any
 
 # Infinities and NaNs are values here, as in PyTorch, and not worth a warning each time a ufunc makes one.
 _warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"gradcore\.")
 
 from . import autograd, dtypes
+from ._lazy import lazily as _lazily
 from .autograd import (
     enable_grad,
     inference_mode,
@@ -79,7 +78,7 @@ globals().update(dtypes.ALIASES)
 globals().update(_CREATION)
 globals().update(_FUNCTIONS)
 
-from . import amp, cuda, func, linalg, nn, optim, serialization, utils  # after the functions, which they use
+from . import amp, cuda, linalg, nn, optim, utils  # after the functions, which they use
 from .amp.autocast_mode import (
     autocast,
     clear_autocast_cache,
@@ -91,9 +90,6 @@ from .amp.autocast_mode import (
     set_autocast_enabled,
 )
 from .cuda import OutOfMemoryError
-from .cuda import amp as _cuda_amp  # noqa: F401  (torch.cuda.amp is there without an import of its own)
-from .func import vmap
-from .serialization import load, save
 
 __all__ = [
     "Generator",
@@ -174,17 +170,25 @@ __all__ = [
 
 
 if _TYPE_CHECKING:
-    from . import viz
+    from . import func, serialization, viz
     from .explanation import explain
+    from .func import vmap
+    from .serialization import load, save
+
+__getattr__ = _lazily(
+    __name__,
+    {
+        "explain": "explanation",
+        "func": "func",
+        "load": "serialization",
+        "save": "serialization",
+        "serialization": "serialization",
+        "viz": "viz",
+        "vmap": "func",
+    },
+    "module {package!r} has no attribute {name!r}. If it is part of PyTorch's public API, it is not covered yet",
+)
 
 
-def __getattr__(name: str) -> Any:
-    # To look at graphs: training need not wait for their import.
-    if name == "viz":
-        return _import_module(".viz", __name__)
-    if name == "explain":
-        function = globals()[name] = _import_module(".explanation", __name__).explain
-        return function
-    raise AttributeError(
-        f"module 'gradcore' has no attribute {name!r}. If it is part of PyTorch's public API, it is not covered yet"
-    )
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

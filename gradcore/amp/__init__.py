@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from . import autocast_mode, grad_scaler
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from .._lazy import lazily as _lazily
+from . import autocast_mode
 from .autocast_mode import autocast, custom_bwd, custom_fwd, is_autocast_available
-from .grad_scaler import GradScaler
 
 __all__ = [
     "GradScaler",
@@ -15,3 +17,9 @@ __all__ = [
     "grad_scaler",
     "is_autocast_available",
 ]
+
+if _TYPE_CHECKING:
+    from . import grad_scaler
+    from .grad_scaler import GradScaler
+
+__getattr__ = _lazily(__name__, {"GradScaler": "grad_scaler", "grad_scaler": "grad_scaler"})

@@ -1,6 +1,11 @@
 """Automatic differentiation: the tape, the backward pass, custom functions, gradient checks."""
 
-from . import forward_ad, functional, graph
+from __future__ import annotations
+
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from .._lazy import lazily as _lazily
+from . import forward_ad, graph
 from .anomaly import detect_anomaly, is_anomaly_check_nan_enabled, is_anomaly_enabled, set_detect_anomaly
 from .api import backward, grad
 from .function import Function, FunctionCtx
@@ -32,3 +37,8 @@ __all__ = [
     "set_grad_enabled",
     "trace_lines",
 ]
+
+if _TYPE_CHECKING:
+    from . import functional
+
+__getattr__ = _lazily(__name__, {"functional": "functional"})

@@ -7,14 +7,13 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from types import CodeType, FrameType
 
 from . import tape, variable
 from .grad_mode import mode
 from .variable import Frame, Moment, Node
 
-_PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + os.sep
 _lock = threading.Lock()
 _users = 0
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import warnings
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, TypeGuard
 
+from .._lazy import lazily
 from ..devices import device as Device
 from .base import Array, Backend, Number, Reduction
 from .cpu import CpuBackend
@@ -18,10 +18,7 @@ from .sliding import Sliding, Windows
 __all__ = ["Array", "Backend", "Number", "Reduction", "Sliding", "Windows", "backend_for", "backend_of", "cpu"]
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("cuda", "cudnn"):  # imported when they are first named
-        return importlib.import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(__name__, {"cuda": "cuda", "cudnn": "cudnn"})
 
 
 def _cpu_backend() -> CpuBackend:

@@ -6,9 +6,11 @@ differentiable ops of them.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from .._lazy import lazily as _lazily
 from ..backends.determinism import allow_atomics
 from . import devices, memory, streams
-from .custom import Launch, kernel_op
 from .devices import *  # noqa: F403
 from .memory import *  # noqa: F403
 from .random import (
@@ -33,3 +35,9 @@ __all__ = [
     "set_rng_state_all",
 ]
 __all__ += [*devices.__all__, *memory.__all__, *streams.__all__]
+
+if _TYPE_CHECKING:
+    from . import amp as amp
+    from .custom import Launch, kernel_op
+
+__getattr__ = _lazily(__name__, {"Launch": "custom", "amp": "amp", "kernel_op": "custom"})

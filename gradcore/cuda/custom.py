@@ -16,7 +16,7 @@ from ..autograd.variable import Variable
 from ..backends import Array, backend_of, cpu
 from ..backends.cpp.types import half_header, stored
 from ..dtypes import dtype
-from ..ops.core import Attrs, Op, Plan, make_functions, one_backend
+from ..ops.core import Attrs, Op, Plan, make_function, one_backend
 
 __all__ = ["Launch", "kernel_op"]
 
@@ -90,7 +90,7 @@ def kernel_op(
         op.forward = _Kernel(op, forward, launch)
         if backward is not None and launch_backward is not None:
             op.backward = _Kernel(op, backward, launch_backward)
-        (function,) = make_functions([(op, op.name, _run)])
+        function = make_function(op, op.name, _run)
         function.__module__, function.__qualname__ = definition.__module__, definition.__qualname__
         return function
 

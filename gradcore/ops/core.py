@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from ..backends import Array, Number, backend_of, is_array
@@ -27,11 +27,13 @@ REGISTRY: dict[str, Op] = {}
 class BatchRule:
     """A rule of `Op.batching`, called with what it names."""
 
-    __slots__ = ("names", "rule")
-
     def __init__(self, rule: Callable[..., Any]):
         self.rule = rule
-        self.names = tuple(inspect.signature(rule).parameters)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What the rule asks for."""
+        return tuple(inspect.signature(self.rule).parameters)
 
     def __call__(self, op: Op, inputs: Sequence[Any], attrs: Attrs, **known: Any) -> Any:
         known = {**op.defaults, **attrs, "op": op, "inputs": inputs, "attrs": attrs, **known}
@@ -154,47 +156,48 @@ class Op:
         """What, besides the wanted gradients, a plan depends on."""
         return None
 
-    def source(self, name: str, key: str, scope: dict[str, Any], takes_out: bool = False) -> str:
-        """The text of a Python function with the op's own signature that calls `run(op, inputs, attrs)`.
+    def source(self, takes_out: bool) -> tuple[str, Attrs]:
+        """The text of a Python function with the op's own signature that calls `run(op, inputs, attrs)`, and the
+        defaults that it names `default_PARAMETER`.
 
-        What the text refers to goes into `scope`, under names that end with `key`. With `takes_out` there is one
-        parameter more; unless it is None, `run_out(op, inputs, attrs, out)` is called.
+        With `takes_out` there is one parameter more; unless it is None, `run_out(op, inputs, attrs, out)` is called.
         """
-        parameters, attributes, keyword_only = [], [], False
+        parameters, attributes, defaults = [], [], {}
+        keyword_only = False
         pack = ""
         for p in self.signature.parameters.values():
             if p.name == self.varargs:
                 parameters += ["*given", f"{p.name}=None"]
-                pack = f"    if {p.name} is None:\n        {p.name} = several({name!r}, {p.name!r}, given)\n"
+                pack = f"  if {p.name} is None:\n   {p.name} = several(name, {p.name!r}, given)\n"
             else:
                 if p.kind is p.KEYWORD_ONLY and not keyword_only:
                     parameters.append("*")
                     keyword_only = True
                 default = ""
                 if p.default is not p.empty:
-                    scope[f"default_{p.name}{key}"] = p.default
-                    default = f"=default_{p.name}{key}"
+                    defaults[f"default_{p.name}"] = p.default
+                    default = f"=default_{p.name}"
                 parameters.append(p.name + default)
             if p.name not in self.inputs:
                 attributes.append(f"{p.name!r}: {p.name}")
         more = []
         if "dim" in self.defaults:  # NumPy's names, which PyTorch takes too
             more.append("axis=None")
-            pack += "    if axis is not None:\n        dim = axis\n"
+            pack += "  if axis is not None:\n   dim = axis\n"
             if "keepdim" in self.defaults:
                 more.append("keepdims=None")
-                pack += "    if keepdims is not None:\n        keepdim = keepdims\n"
+                pack += "  if keepdims is not None:\n   keepdim = keepdims\n"
         inputs = "".join(f"{n}, " for n in self.inputs)
         if self.variadic:
-            inputs = f"sequence({name!r}, {self.inputs[0]!r}, {self.inputs[0]})"
-        arguments = f"op{key}, ({inputs}), {{{', '.join(attributes)}}}"
+            inputs = f"sequence(name, {self.inputs[0]!r}, {self.inputs[0]})"
+        arguments = f"op, ({inputs}), {{{', '.join(attributes)}}}"
         if takes_out:
             more.append("out=None")
-            pack += f"    if out is not None:\n        return run_out({arguments}, out)\n"
+            pack += f"  if out is not None:\n   return run_out({arguments}, out)\n"
         if more and not keyword_only and self.varargs is None:
             parameters.append("*")
         parameters += more
-        return f"def {name}({', '.join(parameters)}):\n{pack}    return run{key}({arguments})\nfunction{key} = {name}\n"
+        return f" def function({', '.join(parameters)}):\n{pack}  return run({arguments})\n", defaults
 
 
 Runner = Callable[[Op, tuple[Any, ...], Attrs], Any]
@@ -203,31 +206,30 @@ Runner = Callable[[Op, tuple[Any, ...], Attrs], Any]
 _OUT = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="Array | None")
 
 
-def make_functions(
-    wanted: Sequence[tuple[Op, str, Runner]],
-    run_out: Callable[[Op, tuple[Any, ...], Attrs, Any], Any] | None = None,
-    without_out: frozenset[str] = frozenset(),
-) -> list[Any]:
-    """For each (op, name, run) a Python function with the op's own signature that calls `run(op, inputs, attrs)`.
+def make_function(op: Op, name: str, run: Runner, run_out: Callable[..., Any] | None = None) -> Any:
+    """A Python function with the op's own signature that calls `run(op, inputs, attrs)`.
 
-    Those whose results are new arrays, and whose names are not in `without_out`, get a parameter `out` if there is a
-    `run_out`. They are generated, so that Python itself binds the arguments: fast, and with its own messages; and all
-    at once, because compiling one at a time would be most of the time that importing gradcore takes.
+    If there is a `run_out` it has a parameter `out`. It is generated, so that Python itself binds the arguments: fast,
+    and with its own messages.
     """
-    scope: dict[str, Any] = {"__name__": "gradcore", "several": _several, "sequence": _sequence, "run_out": run_out}
-    takes = [run_out is not None and op.view is False and name not in without_out for op, name, _ in wanted]
-    texts = []
-    for i, (op, name, run) in enumerate(wanted):
-        scope[f"op{i}"], scope[f"run{i}"] = op, run
-        texts.append(op.source(name, str(i), scope, takes[i]))
-    exec("\n".join(texts), scope)
-    functions = [scope[f"function{i}"] for i in range(len(wanted))]
-    for function, (op, _, _), takes_out in zip(functions, wanted, takes):
-        signature = op.signature
-        if takes_out:
-            signature = signature.replace(parameters=[*signature.parameters.values(), _OUT])
-        function.__doc__, function.__signature__, function.op = op.__doc__, signature, op
-    return functions
+    text, defaults = op.source(run_out is not None)
+    function = _factory(text, tuple(defaults))(name, op, run, run_out, **defaults)
+    function.__name__ = function.__qualname__ = name
+    function.__code__ = function.__code__.replace(co_name=name)
+    signature = op.signature
+    if run_out is not None:
+        signature = signature.replace(parameters=[*signature.parameters.values(), _OUT])
+    function.__doc__, function.__signature__, function.op = op.__doc__, signature, op
+    return function
+
+
+@cache
+def _factory(text: str, defaults: tuple[str, ...]) -> Callable[..., Any]:
+    """What makes functions of such a text. Many ops share one: to compile it for each would be most of an import."""
+    scope: dict[str, Any] = {"__name__": "gradcore", "several": _several, "sequence": _sequence}
+    exec(f"def make({', '.join(('name', 'op', 'run', 'run_out', *defaults))}):\n{text} return function\n", scope)
+    made: Callable[..., Any] = scope["make"]
+    return made
 
 
 def _several(op: str, name: str, given: tuple[Any, ...]) -> Any:

@@ -1,6 +1,10 @@
 """Optimizers and learning rate schedules."""
 
-from . import lr_scheduler, swa_utils
+from __future__ import annotations
+
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from .._lazy import lazily as _lazily
 from .adam import Adam, Adamax, AdamW, NAdam, RAdam
 from .adaptive import Adadelta, Adagrad, RMSprop, Rprop
 from .lbfgs import LBFGS
@@ -25,3 +29,8 @@ __all__ = [
     "lr_scheduler",
     "swa_utils",
 ]
+
+if _TYPE_CHECKING:
+    from . import lr_scheduler, swa_utils
+
+__getattr__ = _lazily(__name__, {"lr_scheduler": "lr_scheduler", "swa_utils": "swa_utils"})

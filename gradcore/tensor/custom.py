@@ -7,7 +7,7 @@ from keyword import iskeyword
 from typing import Any
 
 from ..ops import custom
-from ..ops.core import Op, make_functions
+from ..ops.core import Op, make_function
 from ..ops.custom import COMBINES, CustomReduction
 from ..ops.elementwise import Elementwise
 from .functions import runner
@@ -117,7 +117,7 @@ def reduction(
 
 def _function(op: Op, by: Callable[..., Any]) -> Any:
     """The public function of an op, in the place of the user's own."""
-    (function,) = make_functions([(op, op.name, runner(op))])
+    function = make_function(op, op.name, runner(op))
     function.__module__ = getattr(by, "__module__", None)
     if getattr(by, "__name__", None) == op.name:
         function.__qualname__ = by.__qualname__

@@ -19,7 +19,7 @@ from ..ops import REGISTRY, Elementwise, Op, norms, rows, shape
 from ..ops import arithmetic as A
 from ..ops import reductions as R
 from ..ops.broadcast import broadcastable
-from ..ops.core import make_functions
+from ..ops.core import make_function
 from ..ops.dims import wrap_dim
 from ..ops.precision import LOWER
 
@@ -54,12 +54,14 @@ def _derived() -> tuple[dict[str, Function], dict[str, Function]]:
     """The functions and methods that follow from the registry."""
     public = [op for op in REGISTRY.values() if op.public and (op.methods or not isinstance(op, Elementwise))]
     inplace = [(op, m) for op in REGISTRY.values() for m in op.methods if m.endswith("_")]
-    made = make_functions([(op, op.name, runner(op)) for op in public], apply_out, _WITHOUT_OUT)
-    functions = dict(zip([op.name for op in public], made))
+    functions = {}
+    for op in public:
+        takes_out = op.view is False and op.name not in _WITHOUT_OUT  # those whose results are new arrays
+        functions[op.name] = make_function(op, op.name, runner(op), apply_out if takes_out else None)
     methods = {m: functions[op.name] for op in public for m in op.methods if m == op.name}
-    for (op, m), function in zip(inplace, make_functions([(op, m, apply_inplace) for op, m in inplace])):
-        function.__doc__ = f"`{op.name}` in place: the tensor is changed and returned."
-        methods[m] = function
+    for op, m in inplace:
+        methods[m] = make_function(op, m, apply_inplace)
+        methods[m].__doc__ = f"`{op.name}` in place: the tensor is changed and returned."
     return functions, methods
 
 
@@ -224,7 +226,7 @@ class median_result(ReturnType):
 
 
 def _extreme(name: str, everything: Op, along: Op, pairwise: str, result: Any) -> None:
-    (_along,) = make_functions([(along, name, apply)])
+    _along = make_function(along, name, apply)
 
     def extreme(input: Any, *args: Any, **kwargs: Any) -> Any:
         if "axis" in kwargs:

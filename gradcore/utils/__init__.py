@@ -1,23 +1,18 @@
 """Helpers around training: `utils.data`, `utils.checkpoint`, `utils.hooks`; `utils.dlpack` shares memory;
-`utils.safetensors`, imported when used."""
+`utils.safetensors`. Each is imported when it is first named."""
 
 from __future__ import annotations
 
-from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any
 
-from . import _einops, checkpoint, data, dlpack, hooks
+from .._lazy import lazily as _lazily
+from . import _einops
 
 __all__ = ["checkpoint", "data", "dlpack", "hooks", "safetensors"]
 
 _einops.install()
 
 if _TYPE_CHECKING:
-    from . import safetensors
+    from . import checkpoint, data, dlpack, hooks, safetensors
 
-
-def __getattr__(name: str) -> Any:
-    if name == "safetensors":
-        return _import_module(".safetensors", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = _lazily(__name__, {name: name for name in __all__})
