@@ -25,6 +25,7 @@ CONVOLUTIONS = (
     (Sliding((2, 3), (3, 1), (0, 2), (2, 1)), (9, 5), (3, 7)),
     (Sliding((2, 2, 2), (2, 1, 1), (1, 0, 1), (1, 1, 2)), (4, 5, 3), (3, 4, 3)),
     (Sliding((5, 5), (1, 1), (4, 4), (3, 3)), (5, 5), (1, 1)),  # most of the kernel meets nothing
+    (Sliding((1, 2), (10, 7), (2, 3), (1, 1)), (1, 4), (1, 2)),  # the input is stepped over
 )
 
 pytestmark = pytest.mark.skipif(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from ..base import Array, Backend
 from ..cpp.types import FLOAT32, HALVES
 from ..sliding import Sliding
+from .threads import GRAIN, parallel
 
 Range = tuple[Any, ...]
 
@@ -18,23 +21,43 @@ Range = tuple[Any, ...]
 class Convolution(Backend):
     """Convolutions as matrix products; 16-bit floats are widened first."""
 
-    # The columns and their product stay in a core's second-level cache, or nearly.
-    columns = 1 << 18
+    # Of columns in one product: enough for several threads, and no more than the last cache has room for.
+    columns = 1 << 20
 
     def unfold(self, x: Array, sliding: Sliding, out: tuple[int, ...]) -> Array:
         images, channels = x.shape[:2]
-        columns: Array = np.zeros((channels, *sliding.kernel, images, *out), x.dtype)
-        by_channel: Array = x.swapaxes(0, 1)
-        for at, inside, places in _meetings(sliding, x.shape[2:], out):
-            columns[(slice(None), *at, slice(None), *places)] = by_channel[(slice(None), slice(None), *inside)]
-        return columns.reshape(channels * int(np.prod(sliding.kernel)), -1)
+        # As far as the kernel reaches, zeros around the input. Columns are copies of it at the kernel's offsets.
+        reach = [
+            (m - 1) * s + (k - 1) * d + 1 for m, s, k, d in zip(out, sliding.stride, sliding.kernel, sliding.dilation)
+        ]
+        inside = [slice(p, max(p, min(p + n, r))) for p, n, r in zip(sliding.padding, x.shape[2:], reach)]
+        plane: Array = np.zeros((channels, images, *reach), x.dtype)
+        plane[(..., *inside)] = x.swapaxes(0, 1)[(..., *(slice(i.stop - i.start) for i in inside))]
+        steps = plane.strides[2:]
+        met = as_strided(
+            plane,
+            (channels, *sliding.kernel, images, *out),
+            (
+                plane.strides[0],
+                *(step * d for step, d in zip(steps, sliding.dilation)),
+                plane.strides[1],
+                *(step * s for step, s in zip(steps, sliding.stride)),
+            ),
+        )
+        columns: Array = np.empty(met.shape, x.dtype)
+        _by_channel(lambda at: np.copyto(columns[at], met[at]), channels, columns.size)
+        return columns.reshape(channels * prod(sliding.kernel), -1)
 
     def fold(self, columns: Array, sliding: Sliding, shape: tuple[int, ...], out: tuple[int, ...]) -> Array:
         x = np.zeros(shape, columns.dtype)
         apart = columns.reshape(shape[1], *sliding.kernel, shape[0], *out)
         by_channel: Array = x.swapaxes(0, 1)
-        for at, inside, places in _meetings(sliding, shape[2:], out):
-            by_channel[(slice(None), slice(None), *inside)] += apart[(slice(None), *at, slice(None), *places)]
+
+        def add(channels: slice) -> None:
+            for at, inside, places in _meetings(sliding, shape[2:], out):
+                by_channel[(channels, slice(None), *inside)] += apart[(channels, *at, slice(None), *places)]
+
+        _by_channel(add, shape[1], columns.size)
         return x
 
     def convolution(
@@ -56,6 +79,10 @@ class Convolution(Backend):
         if x.dtype not in HALVES:
             return super().convolution_weight(grad, x, sliding, groups)
         return self.convolution_weight(_wide(grad), _wide(x), sliding, groups).astype(x.dtype)
+
+
+def _by_channel(task: Callable[[slice], Any], channels: int, elements: int) -> None:
+    parallel(lambda begin, end: task(slice(begin, end)), channels, max(1, GRAIN * channels // max(elements, 1)))
 
 
 def _wide(x: Array | None) -> Array | None:
