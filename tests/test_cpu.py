@@ -301,6 +301,22 @@ def test_erf_against_the_standard_library():
 
 
 # ---------------------------------------------------------------- threads
+@pytest.mark.parametrize("size", [3, 2 * numpy_functions._MANY])
+@pytest.mark.parametrize("dtype", [F16, F32, F64, np.dtype("i8")], ids=str)
+def test_choosing_by_bits(size, dtype):
+    random = np.random.default_rng(0)
+    condition = random.random((2, size)) < 0.5
+    given = (random.standard_normal((size, 2)) * 9).astype(dtype).T
+    if dtype.kind == "f":
+        given[0, :3] = -0.0, np.nan, np.inf
+    for a, b in ((0, given), (given, 0.0), (-0.0, given), (given, given[:, ::-1]), (1, given[:1]), (given[:, :1], 0)):
+        expected = np.where(condition, a, b)
+        found = numpy_functions.where(condition, a, b)
+        written = numpy_functions.where(condition, a, b, out=np.empty(expected.shape, expected.dtype))
+        assert found.dtype == written.dtype == expected.dtype
+        assert found.tobytes("C") == written.tobytes("C") == expected.tobytes("C")
+
+
 def test_every_item_is_done_once_and_by_several_threads():
     threads._count = 4
     done, workers = np.zeros(1000, int), set()

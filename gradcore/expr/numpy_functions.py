@@ -28,39 +28,68 @@ def sign(x: Any, out: Any = None) -> Any:
     return np.subtract(np.greater(x, 0), np.less(x, 0), out=out, dtype=np.asarray(x).dtype)
 
 
-def where(condition: Any, a: Any, b: Any, out: Any) -> None:
-    """`np.where(condition, a, b)` written into `out`.
+# Elements from which floats are kept or made 0 by their bits.
+_MANY = 1024
 
-    Floats are chosen by their bits, which is two to three times faster than NumPy's loops.
+
+def where(condition: Any, a: Any, b: Any, out: Any = None) -> Any:
+    """`np.where(condition, a, b)`.
+
+    Floats are chosen by their bits: NumPy's loop branches, and takes three to ten times as long where no predictor
+    guesses the condition.
     """
+    if out is None:
+        return _chosen(condition, a, b)
     if isinstance(condition, (bool, int, float)):  # of numbers alone: the same for all elements
         np.copyto(out, a if condition else b, casting="unsafe")
-        return
+        return out
     if condition.dtype != np.bool_:
         condition = np.not_equal(condition, 0)
     if out.dtype.kind != "f":
         np.copyto(out, b, casting="unsafe")
         np.copyto(out, a, casting="unsafe", where=condition)
-        return
+        return out
     kind = np.dtype(f"i{out.itemsize}")
     result, truth = out.view(kind), condition.view(np.int8)
     mask = np.empty(out.shape, kind)
     if _is_zero(a):
         np.subtract(truth, 1, out=mask)  # all bits where the condition fails
         np.bitwise_and(_bits(b, out.dtype), mask, out=result)
-        return
+        return out
     np.negative(truth, out=mask)
     if _is_zero(b):
         np.bitwise_and(_bits(a, out.dtype), mask, out=result)
-        return
+        return out
     b = _bits(b, out.dtype)
     np.bitwise_xor(_bits(a, out.dtype), b, out=result)
     np.bitwise_and(result, mask, out=result)
     np.bitwise_xor(result, b, out=result)
+    return out
+
+
+def _chosen(condition: Any, a: Any, b: Any) -> Any:
+    kept = b if _is_zero(a) else a
+    if (
+        condition.__class__ is not np.ndarray
+        or condition.dtype != np.bool_
+        or kept.__class__ is not np.ndarray
+        or kept.size < _MANY
+        or kept.shape != condition.shape
+        or kept.dtype.kind != "f"
+        or not (kept is b or _is_zero(b))
+    ):
+        return np.where(condition, a, b)
+    bits = condition.astype(f"i{kept.itemsize}")
+    if kept is b:
+        bits -= 1
+    else:
+        np.negative(bits, out=bits)
+    bits &= kept.view(bits.dtype)
+    return bits.view(kept.dtype)
 
 
 def _is_zero(value: Any) -> bool:
-    return not isinstance(value, np.ndarray) and value == 0 and math.copysign(1, value) > 0
+    return isinstance(value, (int, float)) and value == 0 and math.copysign(1, value) > 0
 
 
 def _bits(value: Any, dtype: np.dtype) -> Any:

@@ -118,7 +118,7 @@ _ROWS: list[Primitive] = [
     Primitive(
         "where",
         3,
-        "np.where({0}, {1}, {2})",
+        "fn.where({0}, {1}, {2})",
         "({0} ? {1} : {2})",
         lambda g, c, a, b, y: (None, _where(c, g, 0), _where(c, 0, g)),
     ),

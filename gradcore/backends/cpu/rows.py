@@ -20,6 +20,9 @@ def in_blocks(function: Callable[[slice, Array], None], rows: int, columns: int,
     `scratch` is an array (rows, columns) of `dtype` to work in.
     """
     step = max(1, min(rows, ROWS // max(columns, 1)))
+    if step == rows:
+        function(slice(0, rows), np.empty((rows, columns), dtype))
+        return
     count = -(-rows // step)
 
     def task(start: int, stop: int) -> None:
@@ -92,7 +95,7 @@ class Rows(Backend):
             np.exp(scratch, out=scratch)
             np.log(np.add.reduce(scratch, 1), out=lse[at])
             lse[at] += top
-            chosen[at] = x[np.arange(len(x)), safe[at]]
+            chosen[at] = x.reshape(-1)[_flat(safe[at], classes)]
             if total is not None:
                 total[at] = x.astype(work, copy=False) @ full
 
@@ -145,19 +148,24 @@ class Rows(Backend):
             result = out[at] if logits.dtype == work else scratch
             np.subtract(logits[at], lse[at, None], out=result, dtype=work)
             np.exp(result, out=result)
-            target = np.arange(len(result)), safe[at]
+            places, target = result.reshape(-1), _flat(safe[at], classes)
             if label_smoothing:
                 result *= mass[at, None]
                 result -= spread
-                result[target] -= peak[at]
+                places[target] -= peak[at]
             else:
-                result[target] -= 1
+                places[target] -= 1
             result *= g[at, None]
             if result is scratch:
                 out[at] = scratch
 
         in_blocks(block, rows, classes, work)
         return out
+
+
+def _flat(target: Array, classes: int) -> Array:
+    """Where each row's target is, the rows one after the other."""
+    return np.arange(0, len(target) * classes, classes) + target if classes else target
 
 
 def _targets(target: Array, classes: int, ignore_index: int) -> tuple[Array | None, Array]:
