@@ -51,8 +51,8 @@ _ACTIVATIONS = {
 _ONE_EXPRESSION = "an optimizer's step is one expression for all devices, which costs NumPy some calls"
 _NETWORKS = {
     "training/cnn numpy": (
-        "max pooling takes a fifth of the step, the columns and products of the convolutions two fifths: in NumPy each "
-        "is several passes over arrays in memory"
+        "a third of the step are matrix products, the rest passes over arrays in memory, during which OpenBLAS's idle "
+        "thread spins on one of the two cores: with OPENBLAS_THREAD_TIMEOUT=16 the step takes a fifth less"
     ),
     "training/lstm native": (
         "nearly all of the time is products of 16 rows with the recurrent weights, one for each step of the sequence; "

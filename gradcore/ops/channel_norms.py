@@ -40,8 +40,9 @@ def _input(weighted: bool, inside: bool) -> Program:
 
     def expression(g: Any, x: Any, mean: Any, rstd: Any, level: Any, slope: Any, n: Any, *weight: Any) -> Any:
         g = g * weight[0] if weighted and inside else g
-        out = (g - level / n - (x - mean) * (rstd * slope / n)) * rstd
-        return out * weight[0] if weighted and not inside else out
+        # What is the same for a channel is put together first: where that is smaller it is computed once.
+        scale = rstd * weight[0] if weighted and not inside else rstd
+        return (g - level / n - (x - mean) * (rstd * slope / n)) * scale
 
     return trace(expression, ["g", "x", "mean", "rstd", "level", "slope", "n"] + ["weight"] * weighted)
 
@@ -51,8 +52,7 @@ def _normal(weighted: bool, biased: bool) -> Program:
     names = ["x", "mean", "rstd"] + ["weight"] * weighted + ["bias"] * biased
 
     def expression(x: Any, mean: Any, rstd: Any, *parameters: Any) -> Any:
-        out = (x - mean) * rstd
-        out = out * parameters[0] if weighted else out
+        out = (x - mean) * (rstd * parameters[0] if weighted else rstd)
         return out + parameters[-1] if biased else out
 
     return trace(expression, names)
