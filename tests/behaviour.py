@@ -60,6 +60,16 @@ def fails(function: Callable[[Any, str], Any], device: str = "cpu", *, wording: 
     return str(plain(ours))
 
 
+def refuses_alike(call: Callable[[Any], Any], oracle: Any, letters: int | None = None) -> None:
+    """`call(module)` must raise what PyTorch raises, with its message: its first line, or so many letters of it."""
+    with pytest.raises(Exception) as theirs:
+        call(oracle)
+    with pytest.raises(type(theirs.value)) as ours:
+        call(gc)
+    found, expected = (str(e.value).split("\n")[0].replace("torch.", "gradcore.")[:letters] for e in (ours, theirs))
+    assert found == expected
+
+
 def leaf(m: Any, device: str, values: Any, **options: Any) -> Any:
     """A leaf that requires grad."""
     return m.tensor(values, device=device, requires_grad=True, **options)

@@ -21,6 +21,7 @@ from .multi_tensor import (
     number,
     shrunk,
 )
+from .optimizer import options
 
 
 @MultiTensorUpdate
@@ -79,8 +80,8 @@ class Adam(MultiTensorOptimizer):
         weight_decay: float = 0,
         amsgrad: bool = False,
         *,
-        foreach: bool | None = None,
         maximize: bool = False,
+        foreach: bool | None = None,
         capturable: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
@@ -88,20 +89,8 @@ class Adam(MultiTensorOptimizer):
     ):
         check_ranges(lr=lr, eps=eps, betas=betas, weight_decay=weight_decay)
         check_options(type(self).__name__, foreach=foreach, fused=fused, differentiable=differentiable)
-        defaults = {
-            "lr": lr,
-            "betas": (float(betas[0]), float(betas[1])),
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "amsgrad": amsgrad,
-            "maximize": maximize,
-            "foreach": foreach,
-            "capturable": capturable,
-            "differentiable": differentiable,
-            "fused": fused,
-            "decoupled_weight_decay": decoupled_weight_decay,
-        }
-        super().__init__(params, defaults)
+        betas = float(betas[0]), float(betas[1])
+        super().__init__(params, options(locals()))
 
     def _buffers(self, group: Group) -> dict[str, float | None]:
         return {"exp_avg": 0.0, "exp_avg_sq": 0.0, "max_exp_avg_sq": 0.0 if group["amsgrad"] else None}
@@ -213,19 +202,7 @@ class NAdam(MultiTensorOptimizer):
     ):
         check_ranges(lr=lr, eps=eps, betas=betas, weight_decay=weight_decay, momentum_decay=momentum_decay)
         check_options("NAdam", differentiable=differentiable)
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "momentum_decay": momentum_decay,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "maximize": maximize,
-            "foreach": foreach,
-            "capturable": capturable,
-            "differentiable": differentiable,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, options(locals()))
 
     def _buffers(self, group: Group) -> dict[str, float | None]:
         return {"exp_avg": 0.0, "exp_avg_sq": 0.0}
@@ -318,18 +295,7 @@ class RAdam(MultiTensorOptimizer):
     ):
         check_ranges(lr=lr, eps=eps, betas=betas, weight_decay=weight_decay)
         check_options("RAdam", differentiable=differentiable)
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "maximize": maximize,
-            "foreach": foreach,
-            "capturable": capturable,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "differentiable": differentiable,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, options(locals()))
 
     def _buffers(self, group: Group) -> dict[str, float | None]:
         return {"exp_avg": 0.0, "exp_avg_sq": 0.0}
@@ -398,17 +364,7 @@ class Adamax(MultiTensorOptimizer):
     ):
         check_ranges(lr=lr, eps=eps, betas=betas, weight_decay=weight_decay)
         check_options("Adamax", differentiable=differentiable)
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "foreach": foreach,
-            "maximize": maximize,
-            "differentiable": differentiable,
-            "capturable": capturable,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, options(locals()))
 
     def _buffers(self, group: Group) -> dict[str, float | None]:
         return {"exp_avg": 0.0, "exp_inf": 0.0}

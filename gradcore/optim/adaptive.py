@@ -8,6 +8,7 @@ from typing import Any
 from ..expr import Scalar, call
 from ..ops.updates import MultiTensorUpdate
 from .multi_tensor import Group, MultiTensorOptimizer, check_options, check_ranges, descent, number
+from .optimizer import options
 
 
 @MultiTensorUpdate
@@ -69,19 +70,7 @@ class RMSprop(MultiTensorOptimizer):
     ):
         check_ranges(lr=lr, eps=eps, momentum=momentum, weight_decay=weight_decay, alpha=alpha)
         check_options("RMSprop", differentiable=differentiable)
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "alpha": alpha,
-            "eps": eps,
-            "centered": centered,
-            "weight_decay": weight_decay,
-            "capturable": capturable,
-            "foreach": foreach,
-            "maximize": maximize,
-            "differentiable": differentiable,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, options(locals()))
 
     def _buffers(self, group: Group) -> dict[str, float | None]:
         return {
@@ -150,18 +139,7 @@ class Adagrad(MultiTensorOptimizer):
             initial_accumulator_value=initial_accumulator_value,
         )
         check_options("Adagrad", foreach=foreach, fused=fused, differentiable=differentiable)
-        defaults = {
-            "lr": lr,
-            "lr_decay": lr_decay,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "initial_accumulator_value": initial_accumulator_value,
-            "foreach": foreach,
-            "maximize": maximize,
-            "differentiable": differentiable,
-            "fused": fused,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, options(locals()))
         # As in PyTorch, the sums are there before the first step.
         for group in self.param_groups:
             self._states(group["params"], self._buffers(group), group)
@@ -224,17 +202,7 @@ class Adadelta(MultiTensorOptimizer):
         if not 0 <= rho <= 1:
             raise ValueError(f"Invalid rho value: {rho}")
         check_options("Adadelta", differentiable=differentiable)
-        defaults = {
-            "lr": lr,
-            "rho": rho,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "maximize": maximize,
-            "capturable": capturable,
-            "foreach": foreach,
-            "differentiable": differentiable,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, options(locals()))
 
     def _buffers(self, group: Group) -> dict[str, float | None]:
         return {"square_avg": 0.0, "acc_delta": 0.0}
@@ -298,16 +266,7 @@ class Rprop(MultiTensorOptimizer):
         if not 0.0 < etas[0] < 1.0 < etas[1]:
             raise ValueError(f"Invalid eta values: {etas[0]}, {etas[1]}")
         check_options("Rprop", differentiable=differentiable)
-        defaults = {
-            "lr": lr,
-            "etas": etas,
-            "step_sizes": step_sizes,
-            "foreach": foreach,
-            "maximize": maximize,
-            "differentiable": differentiable,
-            "capturable": capturable,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, options(locals()))
 
     def _buffers(self, group: Group) -> dict[str, float | None]:
         return {"prev": 0.0, "step_size": float(group["lr"])}

@@ -11,7 +11,7 @@ from ..autograd.grad_mode import enable_grad, no_grad
 from ..tensor.creation import zeros_like
 from ..tensor.functions import FUNCTIONS
 from .multi_tensor import number
-from .optimizer import Optimizer
+from .optimizer import Optimizer, options
 
 cat = FUNCTIONS["cat"]
 
@@ -61,16 +61,8 @@ class LBFGS(Optimizer):
     ):
         if not lr >= 0:
             raise ValueError(f"Invalid learning rate: {lr}")
-        defaults = {
-            "lr": lr,
-            "max_iter": max_iter,
-            "max_eval": max_iter * 5 // 4 if max_eval is None else max_eval,
-            "tolerance_grad": tolerance_grad,
-            "tolerance_change": tolerance_change,
-            "history_size": history_size,
-            "line_search_fn": line_search_fn,
-        }
-        super().__init__(params, defaults)
+        max_eval = max_iter * 5 // 4 if max_eval is None else max_eval
+        super().__init__(params, options(locals()))
         if len(self.param_groups) != 1:
             raise ValueError("LBFGS doesn't support per-parameter options (parameter groups)")
 

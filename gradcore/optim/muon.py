@@ -11,7 +11,7 @@ from ..autograd.grad_mode import no_grad
 from ..tensor.creation import zeros_like
 from ..tensor.functions import FUNCTIONS
 from .multi_tensor import number
-from .optimizer import Optimizer
+from .optimizer import Optimizer, options
 
 addmm = FUNCTIONS["addmm"]
 
@@ -54,17 +54,7 @@ class Muon(Optimizer):
                 raise ValueError(f"{name} should be >= 0 but is: {value}")
         if adjust_lr_fn not in (None, "original", "match_rms_adamw"):
             raise ValueError(f"Adjust learning rate function {adjust_lr_fn} is not supported")
-        defaults = {
-            "lr": lr,
-            "weight_decay": weight_decay,
-            "momentum": momentum,
-            "nesterov": nesterov,
-            "ns_coefficients": ns_coefficients,
-            "eps": eps,
-            "ns_steps": ns_steps,
-            "adjust_lr_fn": adjust_lr_fn,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, options(locals()))
         for p in (p for group in self.param_groups for p in group["params"]):
             if p.ndim != 2:
                 raise ValueError(f"Muon only supports 2D parameters whereas we found a parameter with size: {p.shape}")

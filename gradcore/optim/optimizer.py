@@ -21,6 +21,12 @@ __all__ = ["Group", "Optimizer", "register_optimizer_step_post_hook", "register_
 Group = dict[str, Any]
 
 
+def options(given: dict[str, Any]) -> dict[str, Any]:
+    """The defaults of an optimizer's groups, from the `locals()` of its constructor: the parameters after `params`."""
+    code = given["__class__"].__init__.__code__
+    return {name: given[name] for name in code.co_varnames[2 : code.co_argcount + code.co_kwonlyargcount]}
+
+
 class Optimizer(Hooked):
     """The base class of optimizers.
 

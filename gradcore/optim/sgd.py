@@ -10,6 +10,7 @@ from ..backends import Backend, backend_of
 from ..expr import Scalar
 from ..ops.updates import MultiTensorUpdate
 from .multi_tensor import Group, MultiTensorOptimizer, check_options, descent, number
+from .optimizer import options
 
 
 @MultiTensorUpdate
@@ -79,18 +80,7 @@ class SGD(MultiTensorOptimizer):
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
         check_options("SGD", foreach=foreach, fused=fused, differentiable=differentiable)
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "dampening": dampening,
-            "weight_decay": weight_decay,
-            "nesterov": nesterov,
-            "maximize": maximize,
-            "foreach": foreach,
-            "differentiable": differentiable,
-            "fused": fused,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, options(locals()))
 
     def _buffers(self, group: Group) -> dict[str, float | None]:
         return {"momentum_buffer": 0.0 if group["momentum"] else None}

@@ -163,8 +163,8 @@ def _temporary(path: Path) -> Iterator[IO[bytes]]:
     while True:
         name = path.with_name(f".{path.name}.{os.urandom(6).hex()}.tmp")
         file = open(name, "xb")
-        _lock(file)
-        # Whoever removes what is left over may have come before the lock.
+        # Whoever removes what is left over may have had the lock before.
+        _lock(file, wait=True)
         if os.name == "nt" or os.fstat(file.fileno()).st_nlink:
             break
         file.close()
@@ -188,12 +188,13 @@ def _remove_leftovers(path: Path) -> None:
                     os.unlink(entry.path)
 
 
-def _lock(file: IO[bytes]) -> bool:
-    """Lock a file until it is closed, or the process ends; False where it is locked already, or nothing can be."""
+def _lock(file: IO[bytes], wait: bool = False) -> bool:
+    """Lock a file until it is closed, or the process ends; False where nothing can be locked or, unless it shall
+    `wait`, the file is already."""
     try:
         import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except (ImportError, OSError):
         return False
     return True
