@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from behaviour import refuses_alike
+from behaviour import fails
 from conftest import TOLERANCE
 
 import gradcore as gc
@@ -116,8 +116,8 @@ BAD: list[Make] = [
 
 
 @pytest.mark.parametrize("make", BAD)
-def test_bad_arguments(make: Make, oracle: Any) -> None:
-    refuses_alike(lambda m: make(m.nn), oracle)
+def test_bad_arguments(make: Make) -> None:
+    fails(lambda m, _: make(m.nn))
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_bad_arguments(make: Make, oracle: Any) -> None:
         (lambda nn: nn.MaxPool2d(7), (2, 4, 5, 5)),
     ],
 )
-def test_bad_inputs(make: Make, shape: tuple[int, ...], oracle: Any) -> None:
-    refuses_alike(lambda m: make(m.nn)(m.ones(shape)), oracle)
+def test_bad_inputs(make: Make, shape: tuple[int, ...]) -> None:
+    fails(lambda m, _: make(m.nn)(m.ones(shape)))
 
 
 def test_output_size(oracle: Any) -> None:

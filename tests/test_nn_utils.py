@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from behaviour import refuses_alike
+from behaviour import fails
 from conftest import TOLERANCE
 
 import gradcore as gc
@@ -76,8 +76,8 @@ BAD: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("call", BAD)
-def test_bad_arguments(call: Callable[[Any], Any], oracle: Any) -> None:
-    refuses_alike(call, oracle)
+def test_bad_arguments(call: Callable[[Any], Any]) -> None:
+    fails(lambda m, _: call(m))
 
 
 # ---------------------------------------------------------------- weight norm and spectral norm

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from behaviour import refuses_alike
+from behaviour import fails
 from conftest import TOLERANCE
 
 import gradcore as gc
@@ -186,8 +186,8 @@ BAD: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("call", BAD)
-def test_bad_arguments(call: Callable[[Any], Any], oracle: Any) -> None:
-    refuses_alike(call, oracle, letters=60)
+def test_bad_arguments(call: Callable[[Any], Any]) -> None:
+    fails(lambda m, _: call(m), letters=70)
 
 
 # ---------------------------------------------------------------- packed sequences
