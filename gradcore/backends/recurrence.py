@@ -120,7 +120,7 @@ def unroll(
     out, hidden, states, kept = made
     state = c if cell.with_cell else h
     # Multiplied by at every step, so it pays to have it in the order that products read it in.
-    weight = backend.copy(weights.hidden.T).T
+    weight = weights.hidden if len(gates) == 1 else backend.copy(weights.hidden.T).T
     for t in _steps(len(gates), reverse):
         recurrent = backend.linear(h, weight, weights.hidden_bias)
         outs = (hidden[t], states[t], kept[t]) if cell.with_cell else (hidden[t], kept[t])

@@ -5,8 +5,9 @@
 //   unroll_backward   inputs[t], gates[t], carried = backward(grad[t], gates[t'] weight, carried, ...), t' the step after
 //
 // A library product packs the weight again at every step, and has threads wait for each other. Rows have nothing to do
-// with each other, so here a thread takes some rows through all steps, with weights that it packed once and keeps in its
-// second-level cache. (G. Diamos et al., "Persistent RNNs: stashing recurrent weights on-chip", 2016, do so on a GPU.)
+// with each other, so here a thread takes some rows through all steps, with weights that it packed once and, if they are
+// small, keeps in its second-level cache. (G. Diamos et al., "Persistent RNNs: stashing recurrent weights on-chip",
+// 2016, do so on a GPU.)
 //
 // Layout: arrays (steps, rows, count * size) are contiguous. Sums are in the order of the second factor's rows, whatever
 // the number of threads. Bytes moved: all arrays once, the weights once for each thread.
@@ -25,11 +26,11 @@ class Factor {
   static constexpr int WIDE = 3;
   const long long depth, width, padded;
   const Room<A> panels, level;
-  const Room<A> given, made;  // up to MOST rows of the first factor, and of the product
+  const Room<A> given, made;  // the first factor, and the product
 
-  // For M rows and the N vectors of a panel, which begin at `column`.
+  // For M rows from `row` and the N vectors of a panel, which begin at `column`.
   template <int M, int N>
-  __forceinline__ void tile(long long column) const {
+  __forceinline__ void tile(long long row, long long column) const {
     Vector acc[M][N];
 #pragma GCC unroll 8
     for (int n = 0; n < N; n++) {
@@ -37,7 +38,7 @@ class Factor {
 #pragma GCC unroll 8
       for (int m = 0; m < M; m++) acc[m][n] = first;
     }
-    const A *x = given.at, *w = panels.at + column * depth;
+    const A *x = given.at + row * depth, *w = panels.at + column * depth;
     for (long long k = 0; k < depth; k++, w += N * L) {
       Vector neighbours[N];
 #pragma GCC unroll 8
@@ -50,37 +51,52 @@ class Factor {
 #pragma GCC unroll 8
     for (int m = 0; m < M; m++)
 #pragma GCC unroll 8
-      for (int n = 0; n < N; n++) store(made.at + m * padded + column + n * L, acc[m][n]);
+      for (int n = 0; n < N; n++) store(made.at + (row + m) * padded + column + n * L, acc[m][n]);
   }
 
-  template <int M>
-  void tiles() const {
-    long long column = 0;
-    for (; column + WIDE * L <= padded; column += WIDE * L) tile<M, WIDE>(column);
-    if (padded - column == 2 * L) tile<M, 2>(column);
-    if (padded - column == L) tile<M, 1>(column);
+  // All rows meet a panel while it is in the cache.
+  template <int N>
+  void panel(long long rows, long long column) const {
+    for (long long row = 0; row < rows;) {
+      const int count = block_of(rows - row);
+      if (count == MOST) tile<MOST, N>(row, column);
+      else if (count == 4) tile<4, N>(row, column);
+      else if (count == 2) tile<2, N>(row, column);
+      else tile<1, N>(row, column);
+      row += count;
+    }
   }
 
  public:
-  // Element (k, n) is from[k * down + n * along]; the bias may be null.
-  Factor(const T *from, long long depth, long long width, long long down, long long along, const T *bias)
+  // For products of up to `rows` rows. Element (k, n) is from[k * down + n * along]; the bias may be null.
+  Factor(const T *from, long long rows, long long depth, long long width, long long down, long long along,
+         const T *bias)
       : depth(depth), width(width), padded((width + L - 1) / L * L), panels(depth * padded), level(padded),
-        given(MOST * depth), made(MOST * padded) {
-    A *to = panels.at;
-    for (long long first = 0; first < padded; first += WIDE * L)
-      for (long long k = 0; k < depth; k++)
-        for (long long n = first; n < first + WIDE * L && n < padded; n++)
-          *to++ = n < width ? gc::to<A>(from[k * down + n * along]) : A(0);
+        given(rows * depth), made(rows * padded) {
+    for (long long first = 0, size; first < padded; first += size) {
+      size = padded - first < WIDE * L ? padded - first : WIDE * L;
+      A *const to = panels.at + first * depth;
+      const auto copy = [=](long long k, long long n) {
+        to[k * size + n] = first + n < width ? gc::to<A>(from[k * down + (first + n) * along]) : A(0);
+      };
+      if (down < along) {  // read along memory
+        for (long long n = 0; n < size; n++)
+          for (long long k = 0; k < depth; k++) copy(k, n);
+      } else {
+        for (long long k = 0; k < depth; k++)
+          for (long long n = 0; n < size; n++) copy(k, n);
+      }
+    }
     for (long long n = 0; n < padded; n++) level.at[n] = bias && n < width ? gc::to<A>(bias[n]) : A(0);
   }
 
-  // to = x times this, for as many rows as `block_of` gives.
+  // to = x times this.
   void multiply(const T *x, long long rows, T *to) const {
     for (long long i = 0; i < rows * depth; i++) given.at[i] = gc::to<A>(x[i]);
-    if (rows == MOST) tiles<MOST>();
-    else if (rows == 4) tiles<4>();
-    else if (rows == 2) tiles<2>();
-    else tiles<1>();
+    long long column = 0;
+    for (; column + WIDE * L <= padded; column += WIDE * L) panel<WIDE>(rows, column);
+    if (padded - column == 2 * L) panel<2>(rows, column);
+    if (padded - column == L) panel<1>(rows, column);
     for (long long row = 0; row < rows; row++)
       for (long long n = 0; n < width; n++) to[row * width + n] = gc::to<T>(made.at[row * padded + n]);
   }
@@ -90,23 +106,21 @@ class Factor {
 void unroll(const T *gates, const T *h, const T *c, const T *weight, const T *bias, const T *projection, T *out,
             T *hidden, T *states, T *kept, long long begin, long long end, long long steps, long long rows,
             long long size, long long width, bool reverse) {
-  const Factor recurrent(weight, width, GATES * size, 1, width, bias);
-  const Factor projected(projection, projection ? size : 0, projection ? width : 0, 1, size, nullptr);
-  const Room<T> product(MOST * GATES * size);
-  for (long long r = begin, count; r < end; r += count) {
-    count = block_of(end - r);
-    const T *before = h + r * width, *state = CELL ? c + r * size : before;
-    for (long long i = 0; i < steps; i++) {
-      const long long at = (reverse ? steps - 1 - i : i) * rows + r;
-      recurrent.multiply(before, count, product.at);
-      const T *const x[] = {gates + at * GATES * size, product.at, state};
-      T *const memory = kept + at * KEPT * size;
-      T *const y[] = {hidden + at * size, CELL ? states + at * size : memory, memory};
-      forward(x, y, count, size);
-      if (projection) projected.multiply(hidden + at * size, count, out + at * width);
-      before = out + at * width;
-      state = states + at * size;
-    }
+  const long long own = end - begin;
+  const Factor recurrent(weight, own, width, GATES * size, 1, width, bias);
+  const Factor projected(projection, own, projection ? size : 0, projection ? width : 0, 1, size, nullptr);
+  const Room<T> product(own * GATES * size);
+  const T *before = h + begin * width, *state = CELL ? c + begin * size : before;
+  for (long long i = 0; i < steps; i++) {
+    const long long at = (reverse ? steps - 1 - i : i) * rows + begin;
+    recurrent.multiply(before, own, product.at);
+    const T *const x[] = {gates + at * GATES * size, product.at, state};
+    T *const memory = kept + at * KEPT * size;
+    T *const y[] = {hidden + at * size, CELL ? states + at * size : memory, memory};
+    forward(x, y, own, size);
+    if (projection) projected.multiply(hidden + at * size, own, out + at * width);
+    before = out + at * width;
+    state = states + at * size;
   }
 }
 
@@ -114,29 +128,28 @@ void unroll(const T *gates, const T *h, const T *c, const T *weight, const T *bi
 void unroll_backward(const T *grad, const T *first, const T *weight, const T *projection, const T *states,
                      const T *kept, T *inputs, T *gates, T *projected, T *last, T *carried, long long begin,
                      long long end, long long steps, long long rows, long long size, long long width, bool reverse) {
-  const Factor recurrent(weight, GATES * size, width, width, 1, nullptr);
-  const Factor unprojected(projection, projection ? width : 0, projection ? size : 0, size, 1, nullptr);
-  const Room<T> product(MOST * size), nothing(MOST * size);
-  for (long long i = 0; i < MOST * size; i++) nothing.at[i] = gc::to<T>(A(0));
-  for (long long r = begin, count; r < end; r += count) {
-    count = block_of(end - r);
-    for (long long i = 0; i < steps; i++) {
-      const long long at = (reverse ? i : steps - 1 - i) * rows + r, before = reverse ? at + rows : at - rows;
-      const T *outside = grad + at * width, *later = last + r * width;
-      if (projection) {
-        T *const total = projected + at * width;
-        for (long long j = 0; j < count * width; j++) total[j] = gc::to<T>(gc::to<A>(outside[j]) + gc::to<A>(later[j]));
-        unprojected.multiply(total, count, product.at);
-        outside = product.at;
-        later = nothing.at;
-      }
-      T *const handed = carried + r * size, *const slopes = gates + at * GATES * size;
-      const T *const previous = i + 1 < steps ? states + before * size : first + r * size;
-      const T *const x[] = {outside, later, handed, previous, states + at * size, kept + at * KEPT * size};
-      T *const y[] = {inputs + at * GATES * size, APART ? slopes : handed, handed};
-      backward(x, y, count, size);
-      recurrent.multiply(slopes, count, last + r * width);
+  const long long own = end - begin;
+  const Factor recurrent(weight, own, GATES * size, width, width, 1, nullptr);
+  const Factor unprojected(projection, own, projection ? width : 0, projection ? size : 0, size, 1, nullptr);
+  const Room<T> product(own * size), nothing(own * size);
+  for (long long i = 0; i < own * size; i++) nothing.at[i] = gc::to<T>(A(0));
+  T *const handed = carried + begin * size, *const later = last + begin * width;
+  for (long long i = 0; i < steps; i++) {
+    const long long at = (reverse ? i : steps - 1 - i) * rows + begin, before = reverse ? at + rows : at - rows;
+    const T *outside = grad + at * width, *recurring = later;
+    if (projection) {
+      T *const total = projected + at * width;
+      for (long long j = 0; j < own * width; j++) total[j] = gc::to<T>(gc::to<A>(outside[j]) + gc::to<A>(later[j]));
+      unprojected.multiply(total, own, product.at);
+      outside = product.at;
+      recurring = nothing.at;
     }
+    T *const slopes = gates + at * GATES * size;
+    const T *const previous = i + 1 < steps ? states + before * size : first + begin * size;
+    const T *const x[] = {outside, recurring, handed, previous, states + at * size, kept + at * KEPT * size};
+    T *const y[] = {inputs + at * GATES * size, APART ? slopes : handed, handed};
+    backward(x, y, own, size);
+    recurrent.multiply(slopes, own, later);
   }
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from math import ceil
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,10 +13,10 @@ from ...cpp import cells
 from ...cpp.types import computed
 from ...recurrence import Cell, Layer, Slopes, Step, Weights
 from ..backend import CpuBackend
-from ..threads import parallel
+from ..threads import get_num_threads, parallel
 from .calls import GRAIN, Kernel, functions
 
-# Rows that a kernel takes together: with fewer it reads the weights as often.
+# Rows that a kernel multiplies together: with fewer it reads the weights as often.
 _ROWS = 8
 
 
@@ -51,7 +52,8 @@ def _over_rows(kernel: Kernel, arrays: tuple[Array | None, ...], made: Layer, ga
     if rows * elements < GRAIN:
         kernel.short(*arrays, 0, rows, *numbers)
     else:
-        run, grain = kernel.long, max(_ROWS, GRAIN // elements)
+        # Each thread packs the weights for itself, so none takes more than one piece.
+        run, grain = kernel.long, max(_ROWS, GRAIN // elements, ceil(rows / get_num_threads()))
         parallel(lambda begin, end: run(*arrays, begin, end, *numbers), rows, grain)
 
 
