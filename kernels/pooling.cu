@@ -11,14 +11,13 @@
 // Given by the launcher: T, the element type; A, the type summed in.
 // Bytes moved: input and result once, 8 bytes for each place, and what overlapping windows read again from the cache.
 #include "math.cuh"
+#include "space.cuh"
 #include "types.cuh"
 
 struct Axis {
   int size, out, step, table;  // `table` is where its tables begin
 };
-struct Axes {
-  Axis depth, height, width;
-};
+typedef gc::Space<Axis> Axes;
 
 // The windows of one dimension.
 struct Table {
@@ -28,73 +27,81 @@ struct Table {
         last(first + axis.size) {}
 };
 
-// A plane and a place in it.
-struct Position {
-  int w, h, d;
-  long long plane;
-  __device__ __forceinline__ Position(long long at, int depth, int height, int width) {
-    long long rest = at / width;
-    w = static_cast<int>(at - rest * width);
-    at = rest / height;
-    h = static_cast<int>(rest - at * height);
-    plane = at / depth;
-    d = static_cast<int>(at - plane * depth);
+struct Windows {
+  const Axes &axes;
+  const Table depth, height, width;
+  __device__ __forceinline__ Windows(const int *tables, const Axes &axes)
+      : axes(axes), depth(tables, axes.depth), height(tables, axes.height), width(tables, axes.width) {}
+
+  __device__ __forceinline__ int place(int d, int h, int w) const {
+    return (d * axes.height.size + h) * axes.width.size + w;
+  }
+  __device__ __forceinline__ int first(const gc::Position &o) const {
+    return place(depth.starts[o.d], height.starts[o.h], width.starts[o.w]);
+  }
+  __device__ __forceinline__ A count(int d, int h, int w) const {
+    return A(depth.counts[d] * height.counts[h] * width.counts[w]);
+  }
+  // f(i) for the places of window o. Loops with steps known to be 1 are unrolled.
+  template <bool STEPS, class F>
+  __device__ __forceinline__ void places(const gc::Position &o, F f) const {
+    for (int d = depth.starts[o.d]; d < depth.stops[o.d]; d += STEPS ? axes.depth.step : 1)
+      for (int h = height.starts[o.h]; h < height.stops[o.h]; h += STEPS ? axes.height.step : 1)
+        for (int w = width.starts[o.w]; w < width.stops[o.w]; w += STEPS ? axes.width.step : 1) f(place(d, h, w));
+  }
+  // f(o, count of o) for the windows that may hold place i.
+  template <class F>
+  __device__ __forceinline__ void covering(const gc::Position &i, F f) const {
+    for (int d = depth.first[i.d]; d < depth.last[i.d]; d++)
+      for (int h = height.first[i.h]; h < height.last[i.h]; h++)
+        for (int w = width.first[i.w]; w < width.last[i.w]; w++)
+          f((d * axes.height.out + h) * axes.width.out + w, count(d, h, w));
   }
 };
-
-#define GC_POOL                                                                                                \
-  const Table depth(tables, axes.depth), height(tables, axes.height), width(tables, axes.width);               \
-  const long long at = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;                          \
-  if (at >= count) return;
 
 extern "C" __global__ void __launch_bounds__(256, 1)
     mean_pool(const T *__restrict__ x, T *__restrict__ y, const int *__restrict__ tables, const Axes axes,
               const long long count) {
-  GC_POOL
-  const int inner = axes.height.size * axes.width.size;
-  const Position p(at, axes.depth.out, axes.height.out, axes.width.out);
-  x += p.plane * axes.depth.size * inner;
+  const long long at = gc::thread_number();
+  if (at >= count) return;
+  const Windows windows(tables, axes);
+  const gc::Position o = axes.in_output(at);
+  x += o.plane * axes.input();
   A sum = A(0);
-  for (int d = depth.starts[p.d]; d < depth.stops[p.d]; d++)
-    for (int h = height.starts[p.h]; h < height.stops[p.h]; h++)
-      for (int w = width.starts[p.w]; w < width.stops[p.w]; w++) sum += gc::to<A>(x[d * inner + h * axes.width.size + w]);
-  y[at] = gc::to<T>(sum / A(depth.counts[p.d] * height.counts[p.h] * width.counts[p.w]));
+  windows.places<false>(o, [&](int i) { sum += gc::to<A>(x[i]); });
+  y[at] = gc::to<T>(sum / windows.count(o.d, o.h, o.w));
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1)
     mean_pool_backward(const T *__restrict__ dy, T *__restrict__ dx, const int *__restrict__ tables, const Axes axes,
                        const long long count) {
-  GC_POOL
-  const int outer = axes.height.out * axes.width.out;
-  const Position p(at, axes.depth.size, axes.height.size, axes.width.size);
-  dy += p.plane * axes.depth.out * outer;
+  const long long at = gc::thread_number();
+  if (at >= count) return;
+  const Windows windows(tables, axes);
+  const gc::Position i = axes.in_input(at);
+  dy += i.plane * axes.output();
   A sum = A(0);
-  for (int d = depth.first[p.d]; d < depth.last[p.d]; d++)
-    for (int h = height.first[p.h]; h < height.last[p.h]; h++)
-      for (int w = width.first[p.w]; w < width.last[p.w]; w++)
-        sum += gc::to<A>(dy[d * outer + h * axes.width.out + w]) / A(depth.counts[d] * height.counts[h] * width.counts[w]);
+  windows.covering(i, [&](int o, A elements) { sum += gc::to<A>(dy[o]) / elements; });
   dx[at] = gc::to<T>(sum);
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1)
     max_pool(const T *__restrict__ x, T *__restrict__ y, long long *__restrict__ places,
              const int *__restrict__ tables, const Axes axes, const long long count) {
-  GC_POOL
-  const int inner = axes.height.size * axes.width.size;
-  const Position p(at, axes.depth.out, axes.height.out, axes.width.out);
-  x += p.plane * axes.depth.size * inner;
-  int best = depth.starts[p.d] * inner + height.starts[p.h] * axes.width.size + width.starts[p.w];
+  const long long at = gc::thread_number();
+  if (at >= count) return;
+  const Windows windows(tables, axes);
+  const gc::Position o = axes.in_output(at);
+  x += o.plane * axes.input();
+  int best = windows.first(o);
   A top = gc::to<A>(x[best]);
-  for (int d = depth.starts[p.d]; d < depth.stops[p.d]; d += axes.depth.step)
-    for (int h = height.starts[p.h]; h < height.stops[p.h]; h += axes.height.step)
-      for (int w = width.starts[p.w]; w < width.stops[p.w]; w += axes.width.step) {
-        const int place = d * inner + h * axes.width.size + w;
-        const A value = gc::to<A>(x[place]);
-        if (value > top || value != value) {
-          top = value;
-          best = place;
-        }
-      }
+  windows.places<true>(o, [&](int i) {
+    const A value = gc::to<A>(x[i]);
+    if (value > top || value != value) {
+      top = value;
+      best = i;
+    }
+  });
   y[at] = x[best];
   places[at] = best;
 }
@@ -102,19 +109,16 @@ extern "C" __global__ void __launch_bounds__(256, 1)
 extern "C" __global__ void __launch_bounds__(256, 1)
     max_pool_backward(const T *__restrict__ dy, const long long *__restrict__ places, T *__restrict__ dx,
                       const int *__restrict__ tables, const Axes axes, const long long count) {
-  GC_POOL
-  const int inner = axes.height.size * axes.width.size;
-  const int outer = axes.height.out * axes.width.out;
-  const Position p(at, axes.depth.size, axes.height.size, axes.width.size);
-  const long long own = p.d * inner + p.h * axes.width.size + p.w;
-  dy += p.plane * axes.depth.out * outer;
-  places += p.plane * axes.depth.out * outer;
+  const long long at = gc::thread_number();
+  if (at >= count) return;
+  const Windows windows(tables, axes);
+  const gc::Position i = axes.in_input(at);
+  const int own = windows.place(i.d, i.h, i.w);
+  dy += i.plane * axes.output();
+  places += i.plane * axes.output();
   A sum = A(0);
-  for (int d = depth.first[p.d]; d < depth.last[p.d]; d++)
-    for (int h = height.first[p.h]; h < height.last[p.h]; h++)
-      for (int w = width.first[p.w]; w < width.last[p.w]; w++) {
-        const int o = d * outer + h * axes.width.out + w;
-        if (places[o] == own) sum += gc::to<A>(dy[o]);
-      }
+  windows.covering(i, [&](int o, A) {
+    if (places[o] == own) sum += gc::to<A>(dy[o]);
+  });
   dx[at] = gc::to<T>(sum);
 }

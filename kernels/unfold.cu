@@ -9,43 +9,28 @@
 //
 // Given by the launcher: T, the element type; A, the type summed in.
 // Bytes moved: the columns once; x once, and more often where it has left the cache.
+#include "space.cuh"
 #include "types.cuh"
 
-// One of the three dimensions, and all of them.
 struct Axis {
   int size, out, kernel, stride, padding, dilation;
 };
-struct Axes {
-  Axis depth, height, width;
-};
+typedef gc::Space<Axis> Axes;
 
-// (n, c) and a place out of the number of an element, the last dimension first.
-struct Position {
-  int w, h, d;
-  long long outer;
-  __device__ __forceinline__ Position(long long at, int depth, int height, int width) {
-    long long rest = at / width;
-    w = static_cast<int>(at - rest * width);
-    at = rest / height;
-    h = static_cast<int>(rest - at * height);
-    outer = at / depth;
-    d = static_cast<int>(at - outer * depth);
-  }
-};
+__device__ __forceinline__ int taps(const Axes &axes) {
+  return axes.depth.kernel * axes.height.kernel * axes.width.kernel;
+}
 
 extern "C" __global__ void __launch_bounds__(256, 1)
     unfold(const T *__restrict__ x, T *__restrict__ columns, const Axes axes, const int images,
            const int channels) {
   const Axis &depth = axes.depth, &height = axes.height, &width = axes.width;
-  const long long places = static_cast<long long>(depth.out) * height.out * width.out, row = places * images;
-  const long long plane = static_cast<long long>(depth.size) * height.size * width.size;
-  const long long at = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const long long row = axes.output() * images, at = gc::thread_number();
   if (at >= row * channels) return;
   const long long channel = at / row;
-  const Position place(at - channel * row, depth.out, height.out, width.out);
-  x += (place.outer * channels + channel) * plane;
-  const int kernel = depth.kernel * height.kernel * width.kernel;
-  columns += channel * kernel * row + (at - channel * row);
+  const gc::Position place = axes.in_output(at - channel * row);  // of the image number `place.plane`
+  x += (place.plane * channels + channel) * axes.input();
+  columns += channel * taps(axes) * row + (at - channel * row);
   for (int kd = 0; kd < depth.kernel; kd++) {
     const int d = place.d * depth.stride - depth.padding + kd * depth.dilation;
     for (int kh = 0; kh < height.kernel; kh++) {
@@ -72,13 +57,11 @@ extern "C" __global__ void __launch_bounds__(256, 1)
     fold(const T *__restrict__ columns, T *__restrict__ x, const Axes axes, const int images,
          const int channels) {
   const Axis &depth = axes.depth, &height = axes.height, &width = axes.width;
-  const long long places = static_cast<long long>(depth.out) * height.out * width.out, row = places * images;
-  const long long plane = static_cast<long long>(depth.size) * height.size * width.size;
-  const long long at = static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (at >= plane * images * channels) return;
-  const Position place(at, depth.size, height.size, width.size);
-  const long long image = place.outer / channels, channel = place.outer - image * channels;
-  columns += channel * depth.kernel * height.kernel * width.kernel * row + image * places;
+  const long long row = axes.output() * images, at = gc::thread_number();
+  if (at >= axes.input() * images * channels) return;
+  const gc::Position place = axes.in_input(at);
+  const long long image = place.plane / channels, channel = place.plane - image * channels;
+  columns += channel * taps(axes) * row + image * axes.output();
   A sum = A(0);
   for (int kd = 0; kd < depth.kernel; kd++) {
     const int d = meets(depth, place.d, kd);
