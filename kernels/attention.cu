@@ -29,19 +29,17 @@
 
 constexpr int LANES = 4, THREADS = ROWS * LANES;
 
-struct Sizes {
+struct Settings {
+  unsigned long long seed, offset;          // of the random numbers
   long long mask_head, mask_row, mask_col;  // strides of the mask
+  A scale, probability;                     // of the scores; of being dropped
   int n, m, e, f;                           // queries, keys, and what they and the values are long
   int group;                                // heads of queries for one of keys
-};
 
-struct Dropout {
-  A probability;
-  unsigned long long seed, offset;
   // What the weight of a query's key is multiplied by.
-  __device__ __forceinline__ A factor(const Sizes &sizes, long long head, int row, int col) const {
+  __device__ __forceinline__ A dropout(long long head, int row, int col) const {
     if (!DROPPED) return A(1);
-    const long long place = (head * sizes.n + row) * sizes.m + col;
+    const long long place = (head * n + row) * m + col;
     const A drawn = static_cast<A>(gc::uniform(seed, offset, static_cast<unsigned long long>(place)));
     return drawn < probability ? A(0) : A(1) / (A(1) - probability);
   }
@@ -51,7 +49,9 @@ struct Dropout {
 template <int N>
 struct Tile {
   A at[N][D + 1];
-  __device__ __forceinline__ void load(const T *from, int first, int rows, int width) {
+  // The rows of a head from `first` on; it has so many, and they are `width` long.
+  __device__ __forceinline__ void load(const T *from, long long head, int first, int rows, int width) {
+    from += head * rows * width;
     for (int i = threadIdx.x; i < N * D; i += THREADS) {
       const int row = i / D, column = i % D;
       at[row][column] = first + row < rows && column < width
@@ -61,6 +61,15 @@ struct Tile {
   }
 };
 
+// The next rows of what the block goes through: e and f long, and so many in a head.
+__device__ __forceinline__ void load(Tile<COLS> &a, const T *from_a, Tile<COLS> &b, const T *from_b, long long head,
+                                     int first, int rows, const Settings &given) {
+  __syncthreads();  // those before have been read
+  a.load(from_a, head, first, rows, given.e);
+  b.load(from_b, head, first, rows, given.f);
+  __syncthreads();
+}
+
 __device__ __forceinline__ A dot(const A *a, const A *b) {
   A sum = A(0);
 #pragma unroll 8
@@ -68,12 +77,12 @@ __device__ __forceinline__ A dot(const A *a, const A *b) {
   return sum;
 }
 
-// The score of a query and a key, minus infinity where the key does not count.
-__device__ __forceinline__ A score(A product, A scale, const M *mask, const Sizes &sizes, int row, int col) {
-  if (row >= sizes.n || col >= sizes.m || (CAUSAL && col > row)) return -gc::infinity<A>();
-  A s = product * scale;
+// The score of a query and a key, minus infinity where the key does not count. The mask is the head's.
+__device__ __forceinline__ A score(A product, const M *mask, const Settings &given, int row, int col) {
+  if (row >= given.n || col >= given.m || (CAUSAL && col > row)) return -gc::infinity<A>();
+  A s = product * given.scale;
   if (MASKED) {
-    const M own = mask[row * sizes.mask_row + col * sizes.mask_col];
+    const M own = mask[row * given.mask_row + col * given.mask_col];
     if (BOOLEAN) {
       if (!gc::to<bool>(own)) s = -gc::infinity<A>();
     } else {
@@ -108,55 +117,62 @@ struct Place {
     row = threadIdx.x / LANES;
     lane = threadIdx.x % LANES;
   }
+  // The key after the last that any of these queries has.
+  __device__ __forceinline__ int end(const Settings &given) const {
+    return CAUSAL ? min(given.m, first + ROWS) : given.m;
+  }
 };
 
-// sums[i] += the products of a row of weights with the columns lane, lane + LANES, ... of a tile.
-__device__ __forceinline__ void add(A (&sums)[D / LANES], const A *weights, const A (*tile)[D + 1], int lane) {
+// The elements lane, lane + LANES, ... of a row of the result.
+struct Sums {
+  const int lane;
+  A at[D / LANES];
+  __device__ __forceinline__ Sums(int lane) : lane(lane) {
+#pragma unroll
+    for (int i = 0; i < D / LANES; i++) at[i] = A(0);
+  }
+  __device__ __forceinline__ void shrink(A factor) {
+#pragma unroll
+    for (int i = 0; i < D / LANES; i++) at[i] *= factor;
+  }
+  // Adds a row of weights times a tile.
+  __device__ __forceinline__ void add(const A *weights, const Tile<COLS> &tile) {
 #pragma unroll 4
-  for (int j = 0; j < COLS; j++) {
-    const A weight = weights[j];
+    for (int j = 0; j < COLS; j++) {
+      const A weight = weights[j];
 #pragma unroll
-    for (int i = 0; i < D / LANES; i++) sums[i] += weight * tile[j][lane + i * LANES];
+      for (int i = 0; i < D / LANES; i++) at[i] += weight * tile.at[j][lane + i * LANES];
+    }
   }
-}
-
-__device__ __forceinline__ void leave(T *to, const A (&sums)[D / LANES], A factor, int width, int lane) {
+  __device__ __forceinline__ void leave(T *to, A factor, int width) const {
 #pragma unroll
-  for (int i = 0; i < D / LANES; i++) {
-    const int column = lane + i * LANES;
-    if (column < width) to[column] = gc::to<T>(sums[i] * factor);
+    for (int i = 0; i < D / LANES; i++) {
+      const int column = lane + i * LANES;
+      if (column < width) to[column] = gc::to<T>(at[i] * factor);
+    }
   }
-}
+};
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
     attention(const T *__restrict__ q, const T *__restrict__ k, const T *__restrict__ v, const M *__restrict__ mask,
-              T *__restrict__ out, A *__restrict__ lse, const A scale, const A probability, const unsigned long long seed,
-              const unsigned long long offset, const Sizes sizes) {
-  const Dropout dropout = {probability, seed, offset};
+              T *__restrict__ out, A *__restrict__ lse, const Settings given) {
   __shared__ Tile<ROWS> queries;
   __shared__ Tile<COLS> keys, values;
   __shared__ A weights[ROWS][COLS + 1];
-  const Place place(sizes.n);
+  const Place place(given.n);
+  const long long shared = place.head / given.group;  // the head of keys
   const int row = place.first + place.row, lane = place.lane;
-  k += place.head / sizes.group * sizes.m * sizes.e;
-  v += place.head / sizes.group * sizes.m * sizes.f;
-  if (MASKED) mask += place.head * sizes.mask_head;
-  queries.load(q + place.head * sizes.n * sizes.e, place.first, sizes.n, sizes.e);
-  A sums[D / LANES];
-#pragma unroll
-  for (int i = 0; i < D / LANES; i++) sums[i] = A(0);
+  if (MASKED) mask += place.head * given.mask_head;
+  queries.load(q, place.head, place.first, given.n, given.e);
+  Sums sums(lane);
   A top = -gc::infinity<A>(), total = A(0);
-  const int end = CAUSAL ? min(sizes.m, place.first + ROWS) : sizes.m;
-  for (int first = 0; first < end; first += COLS) {
-    __syncthreads();  // the last tiles have been read
-    keys.load(k, first, sizes.m, sizes.e);
-    values.load(v, first, sizes.m, sizes.f);
-    __syncthreads();
+  for (int first = 0; first < place.end(given); first += COLS) {
+    load(keys, k, values, v, shared, first, given.m, given);
     A scores[COLS / LANES], highest = top;
 #pragma unroll
     for (int j = 0; j < COLS / LANES; j++) {
       const int col = lane + j * LANES;
-      scores[j] = score(dot(queries.at[place.row], keys.at[col]), scale, mask, sizes, row, first + col);
+      scores[j] = score(dot(queries.at[place.row], keys.at[col]), mask, given, row, first + col);
       highest = gc::maximum(highest, scores[j]);
     }
     highest = across<Max>(highest);
@@ -167,20 +183,19 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
     for (int j = 0; j < COLS / LANES; j++) {
       const A weight = gc::exp(scores[j] - base);
       const int col = lane + j * LANES;
-      weights[place.row][col] = weight * dropout.factor(sizes, place.head, row, first + col);
+      weights[place.row][col] = weight * given.dropout(place.head, row, first + col);
       more += weight;
     }
     total = total * shrink + across<Sum>(more);
     top = highest;
-#pragma unroll
-    for (int i = 0; i < D / LANES; i++) sums[i] *= shrink;
+    sums.shrink(shrink);
     __syncwarp();
-    add(sums, weights[place.row], values.at, lane);
+    sums.add(weights[place.row], values);
     __syncwarp();  // the weights have been read
   }
-  if (row >= sizes.n) return;
-  const long long at = place.head * sizes.n + row;
-  leave(out + at * sizes.f, sums, total == A(0) ? A(0) : A(1) / total, sizes.f, lane);
+  if (row >= given.n) return;
+  const long long at = place.head * given.n + row;
+  sums.leave(out + at * given.f, total == A(0) ? A(0) : A(1) / total, given.f);
   if (lane == 0) lse[at] = total == A(0) ? gc::infinity<A>() : top + gc::log(total);
 }
 
@@ -188,89 +203,73 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
     attention_backward_queries(const T *__restrict__ grad, const T *__restrict__ q, const T *__restrict__ k,
                                const T *__restrict__ v, const M *__restrict__ mask, const A *__restrict__ lse,
-                               const A *__restrict__ inner, T *__restrict__ dq, const A scale, const A probability,
-                               const unsigned long long seed, const unsigned long long offset, const Sizes sizes) {
-  const Dropout dropout = {probability, seed, offset};
+                               const A *__restrict__ inner, T *__restrict__ dq, const Settings given) {
   __shared__ Tile<ROWS> queries, grads;
   __shared__ Tile<COLS> keys, values;
   __shared__ A slopes[ROWS][COLS + 1];
-  const Place place(sizes.n);
+  const Place place(given.n);
+  const long long shared = place.head / given.group;  // the head of keys
   const int row = place.first + place.row, lane = place.lane;
-  const long long at = place.head * sizes.n + row;
-  const A level = row < sizes.n ? inner[at] : A(0), log_sum = row < sizes.n ? lse[at] : gc::infinity<A>();
-  k += place.head / sizes.group * sizes.m * sizes.e;
-  v += place.head / sizes.group * sizes.m * sizes.f;
-  if (MASKED) mask += place.head * sizes.mask_head;
-  queries.load(q + place.head * sizes.n * sizes.e, place.first, sizes.n, sizes.e);
-  grads.load(grad + place.head * sizes.n * sizes.f, place.first, sizes.n, sizes.f);
-  A sums[D / LANES];
-#pragma unroll
-  for (int i = 0; i < D / LANES; i++) sums[i] = A(0);
-  const int end = CAUSAL ? min(sizes.m, place.first + ROWS) : sizes.m;
-  for (int first = 0; first < end; first += COLS) {
-    __syncthreads();  // the last tiles have been read
-    keys.load(k, first, sizes.m, sizes.e);
-    values.load(v, first, sizes.m, sizes.f);
-    __syncthreads();
+  const long long at = place.head * given.n + row;
+  const A level = row < given.n ? inner[at] : A(0), log_sum = row < given.n ? lse[at] : gc::infinity<A>();
+  if (MASKED) mask += place.head * given.mask_head;
+  queries.load(q, place.head, place.first, given.n, given.e);
+  grads.load(grad, place.head, place.first, given.n, given.f);
+  Sums sums(lane);
+  for (int first = 0; first < place.end(given); first += COLS) {
+    load(keys, k, values, v, shared, first, given.m, given);
 #pragma unroll
     for (int j = 0; j < COLS / LANES; j++) {
       const int col = lane + j * LANES;
-      const A s = score(dot(queries.at[place.row], keys.at[col]), scale, mask, sizes, row, first + col);
-      const A factor = dropout.factor(sizes, place.head, row, first + col);
+      const A s = score(dot(queries.at[place.row], keys.at[col]), mask, given, row, first + col);
+      const A factor = given.dropout(place.head, row, first + col);
       slopes[place.row][col] = gc::exp(s - log_sum) * (dot(grads.at[place.row], values.at[col]) * factor - level);
     }
     __syncwarp();
-    add(sums, slopes[place.row], keys.at, lane);
+    sums.add(slopes[place.row], keys);
     __syncwarp();  // the slopes have been read
   }
-  if (row < sizes.n) leave(dq + at * sizes.e, sums, scale, sizes.e, lane);
+  if (row < given.n) sums.leave(dq + at * given.e, given.scale, given.e);
 }
 
 // The gradients of the keys and the values.
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
     attention_backward_keys(const T *__restrict__ grad, const T *__restrict__ q, const T *__restrict__ k,
                             const T *__restrict__ v, const M *__restrict__ mask, const A *__restrict__ lse,
-                            const A *__restrict__ inner, T *__restrict__ dk, T *__restrict__ dv, const A scale,
-                            const A probability, const unsigned long long seed, const unsigned long long offset,
-                            const Sizes sizes) {
-  const Dropout dropout = {probability, seed, offset};
+                            const A *__restrict__ inner, T *__restrict__ dk, T *__restrict__ dv,
+                            const Settings given) {
   __shared__ Tile<ROWS> keys, values;
   __shared__ Tile<COLS> queries, grads;
   __shared__ A weights[ROWS][COLS + 1], slopes[ROWS][COLS + 1];
-  const Place place(sizes.m);
+  const Place place(given.m);
   const int row = place.first + place.row, lane = place.lane;
-  keys.load(k + place.head * sizes.m * sizes.e, place.first, sizes.m, sizes.e);
-  values.load(v + place.head * sizes.m * sizes.f, place.first, sizes.m, sizes.f);
-  A to_keys[D / LANES], to_values[D / LANES];
-#pragma unroll
-  for (int i = 0; i < D / LANES; i++) to_keys[i] = to_values[i] = A(0);
-  for (int member = 0; member < sizes.group; member++) {
-    const long long head = place.head * sizes.group + member, line = head * sizes.n;
-    for (int first = CAUSAL ? place.first / COLS * COLS : 0; first < sizes.n; first += COLS) {
-      __syncthreads();  // the last tiles have been read
-      queries.load(q + line * sizes.e, first, sizes.n, sizes.e);
-      grads.load(grad + line * sizes.f, first, sizes.n, sizes.f);
-      __syncthreads();
+  keys.load(k, place.head, place.first, given.m, given.e);
+  values.load(v, place.head, place.first, given.m, given.f);
+  Sums to_keys(lane), to_values(lane);
+  for (int member = 0; member < given.group; member++) {
+    const long long head = place.head * given.group + member, line = head * given.n;
+    for (int first = CAUSAL ? place.first / COLS * COLS : 0; first < given.n; first += COLS) {
+      load(queries, q, grads, grad, head, first, given.n, given);
 #pragma unroll
       for (int j = 0; j < COLS / LANES; j++) {
         const int col = lane + j * LANES, query = first + col;
-        const bool there = query < sizes.n;
-        const A s = score(dot(queries.at[col], keys.at[place.row]), scale, MASKED ? mask + head * sizes.mask_head : mask,
-                          sizes, query, row);
+        const bool there = query < given.n;
+        const A s = score(dot(queries.at[col], keys.at[place.row]), MASKED ? mask + head * given.mask_head : mask, given,
+                          query, row);
         const A p = gc::exp(s - (there ? lse[line + query] : gc::infinity<A>()));
-        const A factor = dropout.factor(sizes, head, query, row);
+        const A factor = given.dropout(head, query, row);
         weights[place.row][col] = p * factor;
         slopes[place.row][col] =
             p * (dot(grads.at[col], values.at[place.row]) * factor - (there ? inner[line + query] : A(0)));
       }
       __syncwarp();
-      add(to_values, weights[place.row], grads.at, lane);
-      add(to_keys, slopes[place.row], queries.at, lane);
+      to_values.add(weights[place.row], grads);
+      to_keys.add(slopes[place.row], queries);
       __syncwarp();  // weights and slopes have been read
     }
   }
-  if (row >= sizes.m) return;
-  const long long at = place.head * sizes.m + row;
-  leave(dk + at * sizes.e, to_keys, scale, sizes.e, lane);
-  leave(dv + at * sizes.f, to_values, A(1), sizes.f, lane);
+  if (row >= given.m) return;
+  const long long at = place.head * given.m + row;
+  to_keys.leave(dk + at * given.e, given.scale, given.e);
+  to_values.leave(dv + at * given.f, A(1), given.f);
 }

@@ -204,7 +204,7 @@ def test_keys_of_grouped_queries_are_not_repeated(cuda, monkeypatch):
     """The kernel gets as many heads of keys and values as there are."""
     seen = []
     forward = cuda._attention.forward
-    monkeypatch.setattr(cuda._attention, "forward", lambda q, k, *rest: seen.append(k.shape) or forward(q, k, *rest))
+    monkeypatch.setattr(cuda._attention, "forward", lambda given: seen.append(given.key.shape) or forward(given))
     q, k = gc.randn(2, 6, 5, 4, device="cuda"), gc.randn(2, 3, 7, 4, device="cuda")
     given = [t.requires_grad_() for t in (q, k)]
     out = gc.nn.functional.scaled_dot_product_attention(q, k, k, enable_gqa=True)

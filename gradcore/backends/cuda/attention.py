@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...expr import trace
 from ..base import Array, Dropout, Reduction
 from ..cpp import sources
-from ..cpp.types import computed, half_header, scalar, stored, wide
+from ..cpp.types import FLOAT32, FLOAT64, computed, half_header, stored, wide
 from .compiler import Compiler
+from .layout import struct
 from .reduce import Reduce
 
 _NAMES = ("attention", "attention_backward_queries", "attention_backward_keys")
@@ -18,6 +19,25 @@ _LANES = 4
 _COLS = 16
 _WIDTHS = (32, 64, 128)
 _INNER = Reduction(trace(lambda grad, out: grad * out), "sum")
+# The kernels' struct Settings: seed and offset, the mask's strides, the numbers computed with, sizes.
+_SETTINGS = {
+    compute: np.dtype(
+        [("random", "u8", 2), ("strides", "i8", 3), ("numbers", compute, 2), ("sizes", "i4", 5)], align=True
+    )
+    for compute in (FLOAT32, FLOAT64)
+}
+
+
+class Inputs(NamedTuple):
+    """What attention is computed of: see `Backend.attention`."""
+
+    query: Array
+    key: Array
+    value: Array
+    mask: Array | None
+    causal: bool
+    scale: float
+    dropout: Dropout | None
 
 
 class Attention:
@@ -34,60 +54,31 @@ class Attention:
         """See `Backend.attention_width`: tiles in shared memory must not be larger than 48 KiB."""
         return _WIDTHS[-1] if wide(dtype).itemsize == 4 else _WIDTHS[-2]
 
-    def forward(
-        self,
-        query: Array,
-        key: Array,
-        value: Array,
-        mask: Array | None,
-        causal: bool,
-        scale: float,
-        dropout: Dropout | None,
-    ) -> tuple[Array, Array]:
+    def forward(self, given: Inputs) -> tuple[Array, Array]:
         """See `Backend.attention`."""
+        query, value = given.query, given.value
         heads, n = query.shape[:2]
         out = self._empty((heads, n, value.shape[2]), query.dtype)
         lse = self._empty((heads, n), wide(query.dtype))
-        kernels, rows, settings = self._built(query, key, value, mask, causal, scale, dropout)
-        grid = (heads * -(-n // rows),)
-        kernels[0](grid, (rows * _LANES,), (query, key, value, mask, out, lse, *settings))
+        kernels, rows, settings = self._built(given)
+        kernels[0]((heads * -(-n // rows),), (rows * _LANES,), (*given[:4], out, lse, settings))
         return out, lse
 
-    def backward(
-        self,
-        grad: Array,
-        query: Array,
-        key: Array,
-        value: Array,
-        mask: Array | None,
-        out: Array,
-        lse: Array,
-        causal: bool,
-        scale: float,
-        dropout: Dropout | None,
-    ) -> tuple[Array, Array, Array]:
+    def backward(self, grad: Array, given: Inputs, out: Array, lse: Array) -> tuple[Array, Array, Array]:
         """See `Backend.attention_backward`."""
-        (heads, n), (shared, m) = query.shape[:2], key.shape[:2]
-        compute = wide(query.dtype)
+        (heads, n), (shared, m) = given.query.shape[:2], given.key.shape[:2]
+        compute = wide(grad.dtype)
         inner = self._reduce(_INNER, (grad, out), compute, compute, out.shape, (2,), False)
-        dq, dk, dv = (self._empty(x.shape, x.dtype) for x in (query, key, value))
-        kernels, rows, settings = self._built(query, key, value, mask, causal, scale, dropout)
-        block, given = (rows * _LANES,), (grad, query, key, value, mask, lse, inner)
-        kernels[1]((heads * -(-n // rows),), block, (*given, dq, *settings))
-        kernels[2]((shared * -(-m // rows),), block, (*given, dk, dv, *settings))
+        dq, dk, dv = (self._empty(x.shape, x.dtype) for x in given[:3])
+        kernels, rows, settings = self._built(given)
+        block, arrays = (rows * _LANES,), (grad, *given[:4], lse, inner)
+        kernels[1]((heads * -(-n // rows),), block, (*arrays, dq, settings))
+        kernels[2]((shared * -(-m // rows),), block, (*arrays, dk, dv, settings))
         return dq, dk, dv
 
-    def _built(
-        self,
-        query: Array,
-        key: Array,
-        value: Array,
-        mask: Array | None,
-        causal: bool,
-        scale: float,
-        dropout: Dropout | None,
-    ) -> tuple[tuple[Any, ...], int, tuple[Any, ...]]:
-        """The kernels, the rows of a block, and the arguments that all of them end with."""
+    def _built(self, given: Inputs) -> tuple[tuple[Any, ...], int, np.ndarray]:
+        """The kernels, the rows of a block, and the struct Settings."""
+        query, key, value, mask, causal, scale, dropout = given
         dtype, (heads, n, e), (shared, m, f) = query.dtype, query.shape, value.shape
         compute = wide(dtype)
         width = next(w for w in _WIDTHS if w >= max(e, f))
@@ -111,9 +102,6 @@ class Attention:
             )
             kernels = self._kernels[key_] = self._compiler.kernels(text, _NAMES, f"attention of {dtype.name}")
         strides = (0, 0, 0) if mask is None else tuple(s // mask.dtype.itemsize for s in mask.strides)
-        counts = np.array([n, m, e, f, heads // shared, 0], np.int32)  # (the last fills the struct up)
-        words = np.concatenate([np.array(strides, np.int64).view(np.int32), counts])
-        sizes = words.view(np.dtype((np.void, words.nbytes)))
-        number = scalar(computed(compute))
         p, seed, offset = dropout or (0.0, 0, 0)
-        return kernels, rows, (number(scale), number(p), np.uint64(seed), np.uint64(offset), sizes)
+        settings = ((seed, offset), strides, (scale, p), (n, m, e, f, heads // shared))
+        return kernels, rows, struct(np.array([settings], _SETTINGS[compute]))

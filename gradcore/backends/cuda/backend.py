@@ -17,7 +17,7 @@ from ..cpp.types import wide
 from ..recurrence import Step
 from ..sliding import Sliding, Windows
 from . import driver
-from .attention import Attention
+from .attention import Attention, Inputs
 from .blas import DATA_TYPES, Products
 from .compiler import Compiler
 from .convolution import Unfold
@@ -39,11 +39,6 @@ _MOMENTS = Reduction(
     "moments",
     trace(lambda mean, squares, n, eps: (mean, squares / n, (squares / n + eps) ** -0.5)),
 )
-
-
-def _plain(query: Array, key: Array, dropout: Dropout | None) -> bool:
-    """Whether attention is what cuDNN is asked for: without random numbers of our own, a head of keys for each."""
-    return dropout is None and query.shape[0] == key.shape[0]
 
 
 class CudaBackend(Backend):
@@ -299,9 +294,8 @@ class CudaBackend(Backend):
         scale: float,
         dropout: Dropout | None = None,
     ) -> tuple[Array, Array]:
-        arguments = (query, key, value, mask, causal, scale)
-        found = self._cudnn.attention(*arguments) if _plain(query, key, dropout) else None
-        return found or self._attention.forward(*arguments, dropout)
+        given = Inputs(query, key, value, mask, causal, scale, dropout)
+        return self._cudnn.attention(given) or self._attention.forward(given)
 
     def attention_backward(
         self,
@@ -316,10 +310,9 @@ class CudaBackend(Backend):
         scale: float,
         dropout: Dropout | None = None,
     ) -> tuple[Array, Array, Array]:
-        found = None
-        if _plain(query, key, dropout):
-            found = self._cudnn.attention_backward(grad, (query, key, value, mask), (out, lse), causal, scale)
-        return found or self._attention.backward(grad, query, key, value, mask, out, lse, causal, scale, dropout)
+        given = Inputs(query, key, value, mask, causal, scale, dropout)
+        found = self._cudnn.attention_backward(grad, given, out, lse)
+        return found or self._attention.backward(grad, given, out, lse)
 
     # -- indexing
     def check_index(self, op: str, index: Array, size: int, dim: int, negative: bool = True) -> None:

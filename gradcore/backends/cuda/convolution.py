@@ -13,17 +13,17 @@ from ..cpp import sources
 from ..cpp.types import computed, half_header, stored
 from ..sliding import Sliding, in_space
 from .compiler import Compiler
+from .layout import struct
 
 _BLOCK = 256
 
 
 @functools.lru_cache(maxsize=256)
 def _axes(sliding: Sliding, size: tuple[int, ...], out: tuple[int, ...]) -> np.ndarray:
-    """The kernel's struct Axes as an array of size 1, which is how a struct is passed to a kernel."""
+    """The kernel's struct Axes."""
     s = sliding.in_space()
     axes = zip(in_space(size), in_space(out), s.kernel, s.stride, s.padding, s.dilation, strict=True)
-    words = np.array(list(axes), np.int32).reshape(-1)
-    return words.view(np.dtype((np.void, words.nbytes)))
+    return struct(np.array(list(axes), np.int32).reshape(-1))
 
 
 class Unfold:

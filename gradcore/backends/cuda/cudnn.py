@@ -19,6 +19,7 @@ from ..base import Array
 from ..cpp.types import FLOAT32, HALVES
 from ..sliding import Sliding
 from . import libraries
+from .attention import Inputs
 
 _TYPES = {"float16": "HALF", "bfloat16": "BFLOAT16", "float32": "FLOAT", "float64": "DOUBLE"}
 # Graphs that are kept.
@@ -122,43 +123,42 @@ class Cudnn:
         return result if self._run(operation, in_space, [view], attributes) else None
 
     # -- attention; see `Backend.attention`
-    def attention(
-        self, query: Array, key: Array, value: Array, mask: Array | None, causal: bool, scale: float
-    ) -> tuple[Array, Array] | None:
-        if not self._attends(query, value, mask):
+    def attention(self, given: Inputs) -> tuple[Array, Array] | None:
+        if not self._attends(given):
             return None
+        query, value = given.query, given.value
         out = self._xp.empty((*query.shape[:2], value.shape[2]), query.dtype)
         lse = self._xp.empty(query.shape[:2], FLOAT32)
-        attributes = {"is_inference": False, "attn_scale": scale, "use_causal_mask": causal}
-        inputs = {"q": query[None], "k": key[None], "v": value[None]}
+        inputs = {"q": query[None], "k": given.key[None], "v": value[None]}
+        attributes = {"is_inference": False, "attn_scale": given.scale, "use_causal_mask": given.causal}
         return (out, lse) if self._run("sdpa", inputs, [out[None], lse[None, :, :, None]], attributes) else None
 
     def attention_backward(
-        self,
-        grad: Array,
-        operands: tuple[Array, Array, Array, Array | None],
-        results: tuple[Array, Array],
-        causal: bool,
-        scale: float,
+        self, grad: Array, given: Inputs, out: Array, lse: Array
     ) -> tuple[Array, Array, Array] | None:
-        (query, key, value, mask), (out, lse) = operands, results
-        if not self._attends(query, value, mask):
+        if not self._attends(given):
             return None
+        query, key, value = given[:3]
         dq, dk, dv = (self._xp.empty(x.shape, x.dtype) for x in (query, key, value))
         inputs = {"q": query[None], "k": key[None], "v": value[None], "o": out[None], "dO": grad[None]}
         inputs["stats"] = lse[None, :, :, None]
         attributes = {
-            "attn_scale": scale,
-            "use_causal_mask": causal,
+            "attn_scale": given.scale,
+            "use_causal_mask": given.causal,
             "use_deterministic_algorithm": settings.deterministic,
         }
         done = self._run("sdpa_backward", inputs, [dq[None], dk[None], dv[None]], attributes)
         return (dq, dk, dv) if done else None
 
-    def _attends(self, query: Array, value: Array, mask: Array | None) -> bool:
-        # A row whose keys are all masked is 0 here, which cuDNN does not promise: masks are left to the other kernel.
-        fits = query.dtype in HALVES and mask is None and query.shape[2] % 8 == value.shape[2] % 8 == 0
-        return fits and bool(query.size and value.size) and self._ready()
+    def _attends(self, given: Inputs) -> bool:
+        """Whether cuDNN is asked: not where random numbers are our own, or heads of queries share one of keys.
+
+        A row whose keys are all masked is 0 here, which cuDNN does not promise: masks are left to the other kernel.
+        """
+        query, key, value, mask, _, _, dropout = given
+        fits = query.dtype in HALVES and query.shape[2] % 8 == value.shape[2] % 8 == 0
+        plain = mask is None and dropout is None and query.shape[0] == key.shape[0]
+        return fits and plain and bool(query.size and value.size) and self._ready()
 
     # -- graphs
     def _ready(self) -> bool:

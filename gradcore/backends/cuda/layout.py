@@ -26,8 +26,13 @@ def magic(divisor: int) -> tuple[int, int]:
     return (1 << 32) * ((1 << shift) - divisor) // divisor + 1, shift
 
 
+def struct(words: np.ndarray) -> np.ndarray:
+    """What lies in an array as an array of size 1, which is how a struct is passed to a kernel."""
+    return words.view(np.dtype((np.void, words.nbytes)))
+
+
 def pack(sizes: Sequence[int], strides: Sequence[Sequence[int]], wide: bool) -> np.ndarray:
-    """The struct gc::Layout as an array of size 1, which is how a struct is passed to a kernel."""
+    """The struct gc::Layout."""
     flat = [s for own in strides for s in own]
     if wide:
         words = np.array([*sizes, *flat], np.int64)
@@ -35,7 +40,7 @@ def pack(sizes: Sequence[int], strides: Sequence[Sequence[int]], wide: bool) -> 
         magics = [magic(size) for size in sizes]
         unsigned = [*sizes, *(m for m, _ in magics), *(s for _, s in magics)]
         words = np.concatenate([np.array(unsigned, np.uint32), np.array(flat, np.int32).view(np.uint32)])
-    return words.view(np.dtype((np.void, words.nbytes)))
+    return struct(words)
 
 
 def vector_width(widest: int) -> int:

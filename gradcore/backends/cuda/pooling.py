@@ -12,6 +12,7 @@ from ..cpp import sources
 from ..cpp.types import INT64, computed, half_header, stored
 from ..sliding import WHOLE, Windows
 from .compiler import Compiler
+from .layout import struct
 from .memory import constant
 
 _BLOCK = 256
@@ -68,7 +69,7 @@ class Pool:
         kernels[name]((-(-count // _BLOCK),), (_BLOCK,), args)
 
     def _on_device(self, windows: tuple[Windows, ...]) -> tuple[Array, np.ndarray]:
-        """The kernel's tables, and its struct Axes as an array of size 1."""
+        """The kernel's tables, and its struct Axes."""
         found = self._tables.get(windows)
         if found is None:
             tables: list[int] = []
@@ -77,9 +78,8 @@ class Pool:
                 axes.append((w.size, len(w.starts), w.step, len(tables)))
                 for line in (w.starts, w.stops, w.counts, *w.covering()):
                     tables += line
-            words = np.array(axes, np.int32).reshape(-1)
-            struct = words.view(np.dtype((np.void, words.nbytes)))
             while len(self._tables) >= _KEPT:
                 del self._tables[next(iter(self._tables))]
-            found = self._tables[windows] = constant(self._xp, np.array(tables, np.int32)), struct
+            on_device = constant(self._xp, np.array(tables, np.int32))
+            found = self._tables[windows] = on_device, struct(np.array(axes, np.int32).reshape(-1))
         return found
