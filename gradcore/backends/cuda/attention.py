@@ -9,8 +9,9 @@ import numpy as np
 from ...expr import trace
 from ..base import Array, Dropout, Reduction
 from ..cpp import sources
-from ..cpp.types import FLOAT32, FLOAT64, computed, half_header, stored, wide
+from ..cpp.types import FLOAT32, FLOAT64, wide
 from .compiler import Compiler
+from .emission import prologue
 from .layout import struct
 from .reduce import Reduce
 
@@ -93,15 +94,10 @@ class Attention:
                 "CAUSAL": causal,
                 "DROPPED": dropout is not None,
             }
-            text = (
-                half_header((dtype, masks))
-                + f"typedef {stored(dtype)} T;\ntypedef {computed(dtype)} A;\ntypedef {stored(masks)} M;\n"
-                + f"constexpr int D = {width}, ROWS = {rows}, COLS = {_COLS};\n"
-                + "".join(f"constexpr bool {name} = {str(flag).lower()};\n" for name, flag in flags.items())
-                + sources.read("attention.cu")
-            )
+            settings = prologue({"T": dtype, "M": masks}, dtype, D=width, ROWS=rows, COLS=_COLS, **flags)
+            text = settings + sources.read("attention.cu")
             kernels = self._kernels[key_] = self._compiler.kernels(text, _NAMES, f"attention of {dtype.name}")
         strides = (0, 0, 0) if mask is None else tuple(s // mask.dtype.itemsize for s in mask.strides)
         p, seed, offset = dropout or (0.0, 0, 0)
-        settings = ((seed, offset), strides, (scale, p), (n, m, e, f, heads // shared))
-        return kernels, rows, struct(np.array([settings], _SETTINGS[compute]))
+        numbers = ((seed, offset), strides, (scale, p), (n, m, e, f, heads // shared))
+        return kernels, rows, struct(np.array([numbers], _SETTINGS[compute]))

@@ -10,9 +10,9 @@ import numpy as np
 
 from ..base import Array
 from ..cpp import sources
-from ..cpp.types import computed, half_header, stored
 from ..sliding import Sliding, in_space
 from .compiler import Compiler
+from .emission import prologue
 from .layout import struct
 
 _BLOCK = 256
@@ -52,8 +52,7 @@ class Unfold:
     def _launch(self, which: int, dtype: np.dtype, threads: int, args: tuple[Any, ...]) -> None:
         kernels = self._kernels.get(dtype)
         if kernels is None:
-            settings = f"{half_header([dtype])}typedef {stored(dtype)} T;\ntypedef {computed(dtype)} A;\n"
-            text = settings + sources.read("unfold.cu")
+            text = prologue({"T": dtype}, dtype) + sources.read("unfold.cu")
             kernels = self._compiler.kernels(text, ("unfold", "fold"), f"unfold and fold of {dtype.name}")
             self._kernels[dtype] = kernels
         if threads:

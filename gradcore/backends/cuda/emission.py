@@ -1,4 +1,4 @@
-"""C++ text shared by the generated kernels: a program's operands and its statements."""
+"""C++ text shared by kernels: a program's operands and statements, and what written-out kernels are given."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ...expr import Program
 from ...expr.cpp_emit import Value, emit
 from ..cpp.emission import InputType, number_types
-from ..cpp.types import HALVES, stored
+from ..cpp.types import HALVES, computed, half_header, stored
 
 
 @dataclass
@@ -80,3 +80,14 @@ def headers(main: str, program: Program, dtypes: Sequence[np.dtype]) -> str:
     if any(d in HALVES for d in dtypes):
         names.append("half.cuh")
     return "".join(f'#include "{name}"\n' for name in names)
+
+
+def prologue(types: dict[str, np.dtype], compute: np.dtype, **constants: bool | int) -> str:
+    """What is defined before a file of kernels: element types, A, the type computed in, and constants."""
+    lines = [f"typedef {stored(dtype)} {name};" for name, dtype in types.items()]
+    lines.append(f"typedef {computed(compute)} A;")
+    lines += [
+        f"constexpr {'bool' if isinstance(value, bool) else 'int'} {name} = {str(value).lower()};"
+        for name, value in constants.items()
+    ]
+    return half_header(types.values()) + "".join(f"{line}\n" for line in lines)

@@ -11,9 +11,10 @@ from ... import expr
 from .. import determinism
 from ..base import Array
 from ..cpp import sources
-from ..cpp.types import FLOAT32, FLOAT64, INT64, computed, half_header, stored, wide
+from ..cpp.types import FLOAT32, FLOAT64, INT64, stored, wide
 from .compiler import Compiler
 from .elementwise import Elementwise
+from .emission import prologue
 
 _BLOCK = 256
 _SHORTEST = 32
@@ -144,11 +145,8 @@ class Segments:
     def _kernel(self, dtype: np.dtype, vector: int, combine: str) -> tuple[Any, ...]:
         found = self._kernels.get((dtype, vector, combine))
         if found is None:
-            settings = (
-                f"{half_header([dtype])}typedef {stored(dtype)} T;\ntypedef {computed(dtype)} A;\n"
-                f"constexpr int VEC = {vector};\nconstexpr bool LAST = {'true' if combine == 'last' else 'false'};\n"
-                f'#include "combine.cuh"\ntypedef {_COMBINE[combine]} Combine;\n'
-            )
+            settings = prologue({"T": dtype}, dtype, VEC=vector, LAST=combine == "last")
+            settings += f'#include "combine.cuh"\ntypedef {_COMBINE[combine]} Combine;\n'
             text = settings + sources.read("segments.cu")
             names = ("segments", "segment_ends")
             found = self._compiler.kernels(text, names, f"the {combine} of indexed {dtype.name}")

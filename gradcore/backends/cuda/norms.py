@@ -10,8 +10,9 @@ import numpy as np
 from ...expr import trace
 from ..base import IDENTITY, Array, Reduction
 from ..cpp import sources
-from ..cpp.types import computed, half_header, scalar, stored, wide
+from ..cpp.types import computed, scalar, wide
 from .compiler import Compiler
+from .emission import prologue
 from .reduce import Reduce
 from .rows import BLOCK, LARGEST_BLOCK, STREAMING_BLOCK, geometry, held, power_of_two, row_width
 
@@ -158,14 +159,8 @@ class Norms:
         key = (file, *types.values(), *flags.values(), width, per_thread, block)
         kernels = self._kernels.get(key)
         if kernels is None:
-            prologue = (
-                half_header(types.values())
-                + "".join(f"typedef {stored(d)} {n};\n" for n, d in types.items())
-                + f"typedef {computed(compute)} A;\n"
-                + f"constexpr int VEC = {width}, PER_THREAD = {per_thread}, BLOCK = {block};\n"
-                + "".join(f"constexpr bool {n} = {'true' if f else 'false'};\n" for n, f in flags.items())
-            )
+            settings = prologue(types, compute, VEC=width, PER_THREAD=per_thread, BLOCK=block, **flags)
             subject = f"{names[0]} of {', '.join(d.name for d in types.values())}"
-            text = prologue + sources.read(file)
+            text = settings + sources.read(file)
             kernels = self._kernels[key] = self._compiler.kernels(text, names, subject)
         return kernels

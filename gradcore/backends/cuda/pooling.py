@@ -9,9 +9,10 @@ import numpy as np
 
 from ..base import Array
 from ..cpp import sources
-from ..cpp.types import INT64, computed, half_header, stored
+from ..cpp.types import INT64
 from ..sliding import WHOLE, Windows
 from .compiler import Compiler
+from .emission import prologue
 from .layout import struct
 from .memory import constant
 
@@ -59,8 +60,7 @@ class Pool:
         dtype = arrays[0].dtype
         kernels = self._kernels.get(dtype)
         if kernels is None:
-            settings = f"{half_header([dtype])}typedef {stored(dtype)} T;\ntypedef {computed(dtype)} A;\n"
-            text = settings + sources.read("pooling.cu")
+            text = prologue({"T": dtype}, dtype) + sources.read("pooling.cu")
             found = self._compiler.kernels(text, _NAMES, f"pooling of {dtype.name}")
             kernels = self._kernels[dtype] = dict(zip(_NAMES, found))
         if max(prod(w.size for w in windows), prod(len(w.starts) for w in windows)) >= 1 << 31:

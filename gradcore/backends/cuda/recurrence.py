@@ -9,9 +9,10 @@ import numpy as np
 
 from ..base import Array
 from ..cpp import cells
-from ..cpp.types import computed, half_header, stored
+from ..cpp.types import computed
 from ..recurrence import Step
 from .compiler import Compiler
+from .emission import prologue
 
 _BLOCK = 128
 
@@ -44,8 +45,7 @@ def source(step: Step, dtype: np.dtype) -> str:
     What is written may also be read, each element by the thread that writes it.
     """
     return (
-        f"{half_header([dtype])}typedef {stored(dtype)} T;\ntypedef {computed(dtype)} A;\n"
-        '#include "types.cuh"\n#include "math.cuh"\n'
+        prologue({"T": dtype}, dtype) + '#include "types.cuh"\n#include "math.cuh"\n'
         f'extern "C" __global__ void __launch_bounds__({_BLOCK}, 1) cell({cells.parameters(step)}, '
         "const long long size) {\n"
         "  const long long row = blockIdx.x, j = blockIdx.y * (long long)blockDim.x + threadIdx.x;\n"

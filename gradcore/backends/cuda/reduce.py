@@ -13,10 +13,10 @@ from ...expr.cpp_emit import Value, emit
 from ..base import Array, Number, Reduction
 from ..cpp import sources
 from ..cpp.emission import InputType, described, indented, kernel_name, number_types, typed
-from ..cpp.types import INT64, computed, half_header, stored, wide
+from ..cpp.types import INT64, computed, stored, wide
 from .compiler import Compiler
 from .elementwise import Elementwise
-from .emission import Operands, headers
+from .emission import Operands, headers, prologue
 from .layout import ReducePlan, plan_reduce
 
 _COMBINE = {"sum": "Sum", "prod": "Prod", "max": "Max", "min": "Min", "any": "Any", "all": "All"}
@@ -222,14 +222,8 @@ class Reduce:
         return values, positions
 
     def _build_arg_reduce(self, which: str, dtype: np.dtype, plan: ReducePlan) -> tuple[Any, ...]:
-        settings = (
-            f"{half_header([dtype])}"
-            f"typedef {stored(dtype)} T;\ntypedef {computed(dtype)} A;\n"
-            f"typedef {'long long' if plan.wide else 'int'} Index;\n"
-            f"constexpr int KEPT = {plan.kept_rank};\n"
-            f"constexpr bool LARGEST = {'true' if which == 'max' else 'false'};\n"
-        )
-        text = settings + sources.read("arg_reduce.cu")
+        types = {"T": dtype, "Index": np.dtype(np.int64 if plan.wide else np.int32)}
+        text = prologue(types, dtype, KEPT=plan.kept_rank, LARGEST=which == "max") + sources.read("arg_reduce.cu")
         return self._compiler.kernels(text, ("arg_reduce", "arg_reduce_partials"), f"arg{which} of {dtype.name}")
 
 

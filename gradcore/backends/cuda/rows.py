@@ -9,8 +9,9 @@ import numpy as np
 
 from ..base import Array
 from ..cpp import sources
-from ..cpp.types import INT64, computed, half_header, scalar, stored, wide
+from ..cpp.types import INT64, computed, scalar, wide
 from .compiler import Compiler
+from .emission import prologue
 from .errors import ErrorWord
 from .layout import VECTOR_BYTES, vector_width
 
@@ -88,15 +89,9 @@ class Rows:
         key = (name, *types.values(), width, per_thread, block, log)
         kernels = self._kernels.get(key)
         if kernels is None:
-            prologue = (
-                half_header(types.values())
-                + "".join(f"typedef {stored(d)} {n};\n" for n, d in types.items())
-                + f"typedef {computed(compute)} A;\n"
-                + f"constexpr int VEC = {width}, PER_THREAD = {per_thread}, BLOCK = {block};\n"
-                + f"constexpr bool LOG = {'true' if log else 'false'};\n"
-            )
+            settings = prologue(types, compute, VEC=width, PER_THREAD=per_thread, BLOCK=block, LOG=log)
             subject = f"{'log_' if log else ''}{name} of {', '.join(d.name for d in types.values())}"
-            text = prologue + sources.read(f"{name}.cu")
+            text = settings + sources.read(f"{name}.cu")
             kernels = self._kernels[key] = self._compiler.kernels(text, (name, f"{name}_long"), subject)
         grid, shape = geometry(rows, threads)
         kernels[0 if fits else 1](grid, shape, (*arrays, np.int64(rows), np.int32(columns)))
@@ -157,17 +152,10 @@ class Rows:
         key = ("cross_entropy", logits.dtype, weights, weight is None, label_smoothing != 0, width)
         kernels = self._kernels.get(key)
         if kernels is None:
-            prologue = (
-                half_header((logits.dtype, weights))
-                + f"typedef {stored(logits.dtype)} T;\n"
-                + f"typedef {stored(weights)} W;\n"
-                + f"typedef {computed(logits.dtype)} A;\n"
-                + f"constexpr int VEC = {width};\n"
-                + f"constexpr bool WEIGHTED = {'false' if weight is None else 'true'};\n"
-                + f"constexpr bool SMOOTHED = {'true' if label_smoothing else 'false'};\n"
-            )
+            types = {"T": logits.dtype, "W": weights}
+            flags = {"WEIGHTED": weight is not None, "SMOOTHED": label_smoothing != 0}
             names = ("cross_entropy", "cross_entropy_backward")
-            text = prologue + sources.read("cross_entropy.cu")
+            text = prologue(types, logits.dtype, VEC=width, **flags) + sources.read("cross_entropy.cu")
             kernels = self._kernels[key] = self._compiler.kernels(text, names, f"cross_entropy of {logits.dtype.name}")
         return kernels
 
