@@ -43,11 +43,11 @@ struct Target {
   long long size, first, step, count;
 };
 
+// What the launcher tells of a convolution, beside each tap's phase and offset within an image's plane.
 struct Geometry {
-  const Source *source;
-  const Target *target;
-  const long long *taps;  // for each, its phase, and its offset within an image's plane
   long long images, groups, in, out, count, together;
+  Source source[3];
+  Target target[3];
 
   long long volume() const { return source[0].plane * source[1].plane * source[2].plane; }
   long long phases() const { return source[0].phases * source[1].phases * source[2].phases; }
@@ -63,9 +63,6 @@ struct Geometry {
     const long long height = source[1].plane, width = source[2].plane;
     return (filled(number) - 1) * volume() + ((t[0].count - 1) * height + t[1].count - 1) * width + t[2].count;
   }
-  void offsets(long long *to) const {
-    for (long long t = 0; t < count; t++) to[t] = taps[2 * t] * strip() + taps[2 * t + 1];
-  }
   // f(place of the first in the planes, in the result) for each row of the result, of target[2].count elements.
   template <class F>
   __forceinline__ void rows(F f) const {
@@ -78,14 +75,16 @@ struct Geometry {
   }
 };
 
-// The planes of some channels of a strip's images, and zeros where the input ends.
+// The planes of some channels of a strip's images, and zeros where the input ends; where taps meet them.
 struct Planes {
   const Geometry &of;
-  Room<T> room;
+  const Room<T> room;
+  const Room<long long> offsets;
   // More than the planes: what is computed in vectors may reach beyond the last place.
-  Planes(const Geometry &geometry, long long channels, long long beyond)
-      : of(geometry), room(channels * of.channel() + beyond) {
+  Planes(const Geometry &geometry, const long long *taps, long long channels, long long beyond)
+      : of(geometry), room(channels * of.channel() + beyond), offsets(of.count) {
     memset(room.at, 0, (channels * of.channel() + beyond) * sizeof(T));
+    for (long long t = 0; t < of.count; t++) offsets.at[t] = taps[2 * t] * of.strip() + taps[2 * t + 1];
   }
 
   // From `x`, the first of the channels of the first of the images.
@@ -192,15 +191,12 @@ void pack(const T *weight, T *packed, long long groups, long long out, long long
 }
 
 // An item is a strip of images, a group, and `rows` of its channels, a multiple of MOST or all of them.
-void correlate(const T *x, T *y, const T *packed, const T *bias, const long long *source, const long long *target,
-               const long long *taps, long long begin, long long end, long long images, long long groups, long long in,
-               long long out, long long count, long long together, long long rows) {
-  const Geometry of = {reinterpret_cast<const Source *>(source), reinterpret_cast<const Target *>(target),
-                       taps, images, groups, in, out, count, together};
+void correlate(const T *x, T *y, const T *packed, const T *bias, const Geometry *geometry, const long long *taps,
+               long long begin, long long end, long long rows) {
+  const Geometry of = *geometry;
+  const long long groups = of.groups, in = of.in, out = of.out, count = of.count, together = of.together;
   constexpr long long BEYOND = 8 * L;
-  Planes planes(of, in, BEYOND);
-  const Room<long long> offsets(count);
-  of.offsets(offsets.at);
+  Planes planes(of, taps, in, BEYOND);
   const long long stride = of.strip() + BEYOND, chunks = (out + rows - 1) / rows, width = of.target[2].count;
   const long long step = of.target[2].step, slice = of.source[1].plane * of.source[2].plane;
   const Room<T> results(MOST * stride);
@@ -219,7 +215,8 @@ void correlate(const T *x, T *y, const T *packed, const T *bias, const long long
       const long long length = together > 1 ? of.row(number) : (of.target[1].count - 1) * of.source[2].plane + width;
       for (long long d = 0; d < slices; d++)
         for (long long c = 0; c < in; c += few) {
-          const Met met = {planes.room.at + c * of.channel(), offsets.at, least(few, in - c), of.channel(), count};
+          const long long channel = of.channel(), channels = least(few, in - c);
+          const Met met = {planes.room.at + c * channel, planes.offsets.at, channels, channel, count};
           compute(met, d * slice, d * slice + length, weight + c * count * size, results.at, stride, c);
         }
       for (int m = 0; m < size; m++, o++) {
@@ -284,17 +281,15 @@ void all_terms(const T *const *from, long long terms, const long long *where, co
 }
 
 // An item is an input channel.
-void weight_gradient(const T *x, const T *g, T *dw, const long long *source, const long long *target,
-                     const long long *taps, long long begin, long long end, long long images, long long groups,
-                     long long in, long long out, long long count, long long together) {
-  const Geometry of = {reinterpret_cast<const Source *>(source), reinterpret_cast<const Target *>(target),
-                       taps, images, groups, in, out, count, together};
+void weight_gradient(const T *x, const T *g, T *dw, const Geometry *geometry, const long long *taps, long long begin,
+                     long long end) {
+  const Geometry of = *geometry;
+  const long long groups = of.groups, in = of.in, out = of.out, count = of.count, together = of.together;
   const long long padded = (out + L - 1) / L * L, most = least(end - begin, in), places = of.places();
-  Planes planes(of, most, 0);
-  const Room<long long> offsets(count), where(places);
+  Planes planes(of, taps, most, 0);
+  const Room<long long> where(places);
   const Room<const T *> from(most * count);
   const Room<T> sums(most * count * padded), turned(PLACES * WIDE * L);
-  of.offsets(offsets.at);
   of.rows([&](long long at, long long place) {
     for (long long w = 0; w < of.target[2].count; w++) where.at[place + w] = at + w;
   });
@@ -307,7 +302,7 @@ void weight_gradient(const T *x, const T *g, T *dw, const long long *source, con
       for (long long j = 0; j < of.filled(number); j++) {
         const T *grad = g + ((number * together + j) * groups + group) * out * places;
         for (long long k = 0; k < terms; k++)
-          from.at[k] = planes.room.at + k / count * of.channel() + j * of.volume() + offsets.at[k % count];
+          from.at[k] = planes.room.at + k / count * of.channel() + j * of.volume() + planes.offsets.at[k % count];
         for (long long p = 0; p < places; p += PLACES)
           for (long long o = 0, vectors; o < padded; o += vectors * L) {
             const long long now = least(PLACES, places - p), left = (padded - o) / L;
@@ -348,17 +343,14 @@ void dots(const T *planes, const long long *offsets, const T *g, const T *valid,
 }
 
 // An item is an output channel.
-void weight_gradient_by_dots(const T *x, const T *g, T *dw, const long long *source, const long long *target,
-                             const long long *taps, long long begin, long long end, long long images, long long groups,
-                             long long in, long long out, long long count, long long together) {
-  const Geometry of = {reinterpret_cast<const Source *>(source), reinterpret_cast<const Target *>(target),
-                       taps, images, groups, in, out, count, together};
+void weight_gradient_by_dots(const T *x, const T *g, T *dw, const Geometry *geometry, const long long *taps,
+                             long long begin, long long end) {
+  const Geometry of = *geometry;
+  const long long groups = of.groups, in = of.in, out = of.out, count = of.count, together = of.together;
   const long long places = of.places(), stride = of.strip() + L, width = of.target[2].count;
-  Planes planes(of, in, L);
-  const Room<long long> offsets(count);
+  Planes planes(of, taps, in, L);
   const Room<T> rows(stride), valid(stride);
   const Room<double> sums(in * count);
-  of.offsets(offsets.at);
   memset(rows.at, 0, stride * sizeof(T));
   memset(valid.at, 0, stride * sizeof(T));
   for (long long j = 0; j < together; j++)
@@ -378,10 +370,11 @@ void weight_gradient_by_dots(const T *x, const T *g, T *dw, const long long *sou
       memset(rows.at + used, 0, (stride - used) * sizeof(T));
       for (long long c = 0; c < in; c++) {
         const T *plane = planes.room.at + c * of.channel();
+        const long long *offsets = planes.offsets.at;
         long long t = 0;
-        for (; t + 9 <= count; t += 9) dots<9>(plane, offsets.at + t, rows.at, valid.at, used, sums.at + c * count + t);
-        for (; t + 3 <= count; t += 3) dots<3>(plane, offsets.at + t, rows.at, valid.at, used, sums.at + c * count + t);
-        for (; t < count; t++) dots<1>(plane, offsets.at + t, rows.at, valid.at, used, sums.at + c * count + t);
+        for (; t + 9 <= count; t += 9) dots<9>(plane, offsets + t, rows.at, valid.at, used, sums.at + c * count + t);
+        for (; t + 3 <= count; t += 3) dots<3>(plane, offsets + t, rows.at, valid.at, used, sums.at + c * count + t);
+        for (; t < count; t++) dots<1>(plane, offsets + t, rows.at, valid.at, used, sums.at + c * count + t);
       }
     }
     for (long long k = 0; k < in * count; k++) dw[o * in * count + k] = static_cast<T>(sums.at[k]);

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from itertools import product
+from itertools import chain, product
 from math import ceil, prod
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,36 +35,53 @@ def _kernels(dtype: np.dtype) -> SimpleNamespace | None:
     return kernels("convolution.cpp", names, dtype, fused=True)
 
 
+class _Sizes(NamedTuple):
+    """What a convolution has, beside places: channels in and out are those of a group."""
+
+    images: int
+    groups: int
+    channels: int
+    out: int
+    itemsize: int
+
+
 class _Pass(NamedTuple):
-    """What a kernel is told of the three dimensions, for places of the result that meet the same taps."""
+    """What a kernel is told, for places of the result that meet the same taps."""
 
-    source: Array  # for each dimension the input's size, left padding, step and phases, and the size of a plane
-    target: Array  # for each dimension the result's size, and first place, step and count of those that are meant
-    taps: Array  # for each tap its phase and its offset within a plane
-    chosen: Array  # the taps' numbers in the kernel
-
-    def together(self, images: int, channels: int, itemsize: int) -> int:
-        """How many images share planes."""
-        volume = prod(int(axis[4]) for axis in self.source)
-        image = channels * prod(int(axis[3]) for axis in self.source) * volume * itemsize
-        return max(1, min(images, ceil(_ROW / volume), _PLANES // image))
+    together: int  # how many images share planes
+    geometry: Array  # its struct Geometry
+    taps: Array  # for each its phase and its offset within a plane
+    chosen: Array  # the taps' numbers in the convolution's kernel
 
 
-def _taps(axes: Sequence[Sequence[tuple[int, int, int]]], phases: Sequence[int], planes: Sequence[int]) -> Array:
-    """From (number, phase, offset) of each dimension's taps the phase and offset of all."""
-    found = [
-        ((d[1] * phases[1] + h[1]) * phases[2] + w[1], (d[2] * planes[1] + h[2]) * planes[2] + w[2])
-        for d, h, w in product(*axes)
-    ]
-    return np.array(found, np.int64).reshape(-1, 2)
+def _pass(
+    source: Sequence[tuple[int, ...]],
+    target: Sequence[tuple[int, ...]],
+    taps: Sequence[Sequence[tuple[int, int, int]]],
+    kernel: Size,
+    sizes: _Sizes,
+) -> _Pass:
+    """From what holds for each of the three dimensions.
 
-
-def _chosen(axes: Sequence[Sequence[tuple[int, int, int]]], kernel: Size) -> Array:
-    return np.array([(d[0] * kernel[1] + h[0]) * kernel[2] + w[0] for d, h, w in product(*axes)], np.int64)
+    `source` is the input's size, left padding, step and phases, and the size of a plane; `target` the result's size,
+    and first place, step and count of those that are meant; `taps` the number, the phase and the offset of each.
+    """
+    phases, planes = [axis[3] for axis in source], [axis[4] for axis in source]
+    volume = prod(planes)
+    image = sizes.channels * prod(phases) * volume * sizes.itemsize
+    together = max(1, min(sizes.images, ceil(_ROW / volume), _PLANES // image))
+    met, chosen = [], []
+    for d, h, w in product(*taps):
+        met.append((d[1] * phases[1] + h[1]) * phases[2] + w[1])
+        met.append((d[2] * planes[1] + h[2]) * planes[2] + w[2])
+        chosen.append((d[0] * kernel[1] + h[0]) * kernel[2] + w[0])
+    geometry = [*sizes[:4], len(chosen), together, *chain(*source), *chain(*target)]
+    tables = (np.array(table, np.int64) for table in (geometry, met, chosen))
+    return _Pass(together, *tables)
 
 
 @functools.lru_cache(maxsize=256)
-def _forward(sliding: Sliding, size: Size, out: Size) -> _Pass:
+def _forward(sliding: Sliding, size: Size, out: Size, sizes: _Sizes) -> _Pass:
     s = sliding.in_space()
     source, target, taps = [], [], []
     for n, m, k, stride, left, dilation in zip(
@@ -74,12 +91,11 @@ def _forward(sliding: Sliding, size: Size, out: Size) -> _Pass:
         source.append((n, left, stride, 1 if k == 1 else stride, plane))
         target.append((m, 0, 1, m))
         taps.append([(t, t * dilation % stride, t * dilation // stride) for t in range(k)])
-    phases, planes = [a[3] for a in source], [a[4] for a in source]
-    return _Pass(*_tables(source, target), _taps(taps, phases, planes), _chosen(taps, s.kernel))
+    return _pass(source, target, taps, s.kernel, sizes)
 
 
 @functools.lru_cache(maxsize=256)
-def _backward(sliding: Sliding, size: Size, out: Size) -> tuple[_Pass, ...]:
+def _backward(sliding: Sliding, size: Size, out: Size, sizes: _Sizes) -> tuple[_Pass, ...]:
     """For each remainder of the input's place (with its padding) modulo the stride the taps that lead there."""
     s = sliding.in_space()
     # Place i of the input is t * stride + remainder - padding, and meets tap k at place t - (k * dilation) // stride of
@@ -97,31 +113,22 @@ def _backward(sliding: Sliding, size: Size, out: Size) -> tuple[_Pass, ...]:
             target.append((n, first, stride, max(0, -((first - n) // stride))))
             taps.append([(t, 0, start + left - t * dilation // stride) for t in range(k) if t * dilation % stride == r])
         if all(count for *_, count in target):
-            passes.append(_Pass(*_tables(source, target), _taps(taps, (1, 1, 1), planes), _chosen(taps, s.kernel)))
+            passes.append(_pass(source, target, taps, s.kernel, sizes))
     return tuple(passes)
 
 
-def _tables(source: Any, target: Any) -> tuple[Array, Array]:
-    return np.array(source, np.int64), np.array(target, np.int64)
-
-
-def _correlate(
-    native: SimpleNamespace, x: Array, weight: Array, bias: Array | None, at: _Pass, groups: int, result: Array
-) -> None:
+def _correlate(native: SimpleNamespace, x: Array, weight: Array, bias: Array | None, at: _Pass, result: Array) -> None:
     """One pass; `weight` is (groups, channels out, channels in, taps)."""
     weight = np.ascontiguousarray(weight)
     packed = np.empty_like(weight)
-    _, out, channels, count = weight.shape
+    groups, out, channels, count = weight.shape
     native.pack.short(weight, packed, groups, out, channels * count)
-    images = x.shape[0]
-    together = at.together(images, channels, x.itemsize)
-    items, rows = ceil(images / together) * groups, out
+    items, rows = ceil(x.shape[0] / at.together) * groups, out
     if items < 2 * get_num_threads():  # what a thread does for an image can be cut, too
         rows = _ROWS * ceil(out / _ROWS / ceil(2 * get_num_threads() / items))
         items *= ceil(out / rows)
-    arguments = (x, result, packed, None if bias is None else np.ascontiguousarray(bias), *at[:3])
-    work = ceil(result.size * channels * count / items / _ROWS)
-    over_items(native.correlate, arguments, items, work, images, groups, channels, out, count, together, rows)
+    arguments = (x, result, packed, None if bias is None else np.ascontiguousarray(bias), at.geometry, at.taps)
+    over_items(native.correlate, arguments, items, ceil(result.size * channels * count / items / _ROWS), rows)
 
 
 class NativeConvolution(CpuBackend):
@@ -134,8 +141,10 @@ class NativeConvolution(CpuBackend):
         if native is None:
             return super().convolution(x, weight, bias, sliding, out, groups)
         result = np.empty((x.shape[0], weight.shape[0], *out), x.dtype)
-        at = _forward(sliding, x.shape[2:], tuple(out))
-        _correlate(native, x, weight.reshape(groups, -1, weight.shape[1], len(at.taps)), bias, at, groups, result)
+        sizes = _Sizes(x.shape[0], groups, weight.shape[1], weight.shape[0] // groups, x.itemsize)
+        at = _forward(sliding, x.shape[2:], tuple(out), sizes)
+        by_tap = weight.reshape(groups, sizes.out, sizes.channels, prod(sliding.kernel))
+        _correlate(native, x, by_tap, bias, at, result)
         return result
 
     def convolution_input(
@@ -144,11 +153,12 @@ class NativeConvolution(CpuBackend):
         native = _kernels(grad.dtype)
         if native is None:
             return super().convolution_input(grad, weight, bias, sliding, size, groups)
-        channels = weight.shape[1]
-        result = np.empty((grad.shape[0], channels * groups, *size), grad.dtype)
+        images, (all_out, channels) = grad.shape[0], weight.shape[:2]
+        result = np.empty((images, channels * groups, *size), grad.dtype)
         by_tap = weight.reshape(groups, -1, channels, prod(sliding.kernel)).swapaxes(1, 2)
-        for at in _backward(sliding, tuple(size), grad.shape[2:]):
-            _correlate(native, grad, by_tap[..., at.chosen], bias, at, groups, result)
+        sizes = _Sizes(images, groups, all_out // groups, channels, grad.itemsize)
+        for at in _backward(sliding, tuple(size), grad.shape[2:], sizes):
+            _correlate(native, grad, by_tap[..., at.chosen], bias, at, result)
         return result
 
     def convolution_weight(self, grad: Array, x: Array, sliding: Sliding, groups: int) -> Array:
@@ -156,17 +166,16 @@ class NativeConvolution(CpuBackend):
         if native is None:
             return super().convolution_weight(grad, x, sliding, groups)
         images, channels, out = x.shape[0], x.shape[1] // groups, grad.shape[1] // groups
-        at = _forward(sliding, x.shape[2:], grad.shape[2:])
+        sizes = _Sizes(images, groups, channels, out, x.itemsize)
+        at = _forward(sliding, x.shape[2:], grad.shape[2:], sizes)
         result = np.empty((groups * out, channels, *sliding.kernel), x.dtype)
-        together = at.together(images, channels, x.itemsize)
         several = out >= _SEVERAL
         kernel = native.weight_gradient if several else native.weight_gradient_by_dots
-        arguments = (x, grad, result, *at[:3])
-        numbers = (images, groups, channels, out, len(at.taps), together)
+        arguments = (x, grad, result, at.geometry, at.taps)
         items = groups * (channels if several else out)
         if x.size + grad.size < GRAIN:
-            kernel.short(*arguments, 0, items, *numbers)
+            kernel.short(*arguments, 0, items)
         else:  # each piece lays out the gradient, or the input, for itself
             run = kernel.long
-            parallel(lambda begin, end: run(*arguments, begin, end, *numbers), items, ceil(items / get_num_threads()))
+            parallel(lambda begin, end: run(*arguments, begin, end), items, ceil(items / get_num_threads()))
         return result
