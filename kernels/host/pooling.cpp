@@ -97,6 +97,15 @@ struct Line {
   ~Line() { free(starts); }
   I step() const { return static_cast<I>(windows.axes[2].step); }
 
+  // f(plane, o, d, h) for the lines of windows of the planes from `begin` to `end`, o being the number of the first.
+  template <class F>
+  __forceinline__ void over(long long begin, long long end, F f) const {
+    long long o = begin * windows.out();
+    for (long long plane = begin; plane < end; plane++)
+      for (long long d = 0; d < windows.axes[0].out; d++)
+        for (long long h = 0; h < windows.axes[1].out; h++, o += windows.axes[2].out) f(plane, o, d, h);
+  }
+
   // f(w, i, inside) for each place of the windows in the lines at d and h; outside of a window, i is its first place.
   template <class F>
   __forceinline__ void each(long long d, long long h, F f) const {
@@ -119,22 +128,17 @@ struct Line {
 
 template <class I>
 void mean_pool_in(const Windows &windows, const T *x, T *y, long long begin, long long end) {
-  const long long out = windows.axes[2].out;
   const Line<I> line(windows);
   A *const sums = line.values;
-  for (long long plane = begin; plane < end; plane++) {
+  line.over(begin, end, [&](long long plane, long long o, long long d, long long h) {
     const T *from = x + plane * windows.size();
-    long long o = plane * windows.out();
-    for (long long d = 0; d < windows.axes[0].out; d++)
-      for (long long h = 0; h < windows.axes[1].out; h++, o += out) {
-        memset(sums, 0, line.width * sizeof(A));
-        line.each(d, h, [=](I w, I i, bool inside) {
-          const A value = gc::to<A>(from[i]);
-          sums[w] += inside ? value : A(0);
-        });
-        for (I w = 0; w < out; w++) y[o + w] = gc::to<T>(sums[w] / windows.count(d, h, w));
-      }
-  }
+    memset(sums, 0, line.width * sizeof(A));
+    line.each(d, h, [=](I w, I i, bool inside) {
+      const A value = gc::to<A>(from[i]);
+      sums[w] += inside ? value : A(0);
+    });
+    for (I w = 0; w < windows.axes[2].out; w++) y[o + w] = gc::to<T>(sums[w] / windows.count(d, h, w));
+  });
 }
 
 void mean_pool(const T *x, T *y, const long long *geometry, const long long *tables, long long begin, long long end) {
@@ -182,33 +186,28 @@ void mean_pool_backward(const T *dy, T *dx, const long long *geometry, const lon
 
 template <class I>
 void max_pool_in(const Windows &windows, const T *x, T *y, long long *places, long long begin, long long end) {
-  const long long out = windows.axes[2].out;
   const Line<I> line(windows);
   A *const top = line.values;
   I *const best = line.places;
-  for (long long plane = begin; plane < end; plane++) {
+  line.over(begin, end, [&](long long plane, long long o, long long d, long long h) {
     const T *from = x + plane * windows.size();
-    long long o = plane * windows.out();
-    for (long long d = 0; d < windows.axes[0].out; d++)
-      for (long long h = 0; h < windows.axes[1].out; h++, o += out) {
-        const I first = static_cast<I>((windows.starts[0][d] * windows.axes[1].size + windows.starts[1][h]) *
-                                       windows.axes[2].size);
-        for (I w = 0; w < line.width; w++) {
-          best[w] = first + line.starts[w];
-          top[w] = gc::to<A>(from[best[w]]);
-        }
-        line.each(d, h, [=](I w, I i, bool inside) {
-          const A value = gc::to<A>(from[i]);
-          const bool larger = inside & ((value > top[w]) | (value != value));
-          top[w] = larger ? value : top[w];
-          best[w] = larger ? i : best[w];
-        });
-        for (I w = 0; w < out; w++) {
-          y[o + w] = gc::to<T>(top[w]);
-          places[o + w] = best[w];
-        }
-      }
-  }
+    const I first = static_cast<I>((windows.starts[0][d] * windows.axes[1].size + windows.starts[1][h]) *
+                                   windows.axes[2].size);
+    for (I w = 0; w < line.width; w++) {
+      best[w] = first + line.starts[w];
+      top[w] = gc::to<A>(from[best[w]]);
+    }
+    line.each(d, h, [=](I w, I i, bool inside) {
+      const A value = gc::to<A>(from[i]);
+      const bool larger = inside & ((value > top[w]) | (value != value));
+      top[w] = larger ? value : top[w];
+      best[w] = larger ? i : best[w];
+    });
+    for (I w = 0; w < windows.axes[2].out; w++) {
+      y[o + w] = gc::to<T>(top[w]);
+      places[o + w] = best[w];
+    }
+  });
 }
 
 void max_pool(const T *x, T *y, long long *places, const long long *geometry, const long long *tables,
