@@ -139,11 +139,7 @@ struct Met {
 // M rows of the weight times N vectors of places; added to what is there, if there were channels before these.
 template <int M, int N>
 __forceinline__ void tile(const Met &met, long long place, const T *weight, T *into, long long stride, bool add) {
-  Vector acc[M][N];
-#pragma GCC unroll 8
-  for (int m = 0; m < M; m++)
-#pragma GCC unroll 8
-    for (int n = 0; n < N; n++) acc[m][n] = Vector{};
+  Vector acc[M][N] = {};
   const T *planes = met.planes + place;
   for (long long c = 0; c < met.channels; c++, planes += met.channel)
     for (long long t = 0; t < met.taps; t++, weight += M) {
@@ -247,14 +243,10 @@ constexpr long long PLACES = 96;               // whose gradients stay in the fi
 template <int K, int V>
 __forceinline__ void outer(const T *const *from, const long long *where, const T *g, long long places, T *sums,
                            long long stride) {
-  Vector acc[K][V];
+  Vector acc[K][V] = {};
   const T *x[K];
 #pragma GCC unroll 8
-  for (int k = 0; k < K; k++) {
-    x[k] = from[k];
-#pragma GCC unroll 8
-    for (int v = 0; v < V; v++) acc[k][v] = Vector{};
-  }
+  for (int k = 0; k < K; k++) x[k] = from[k];
   for (long long p = 0; p < places; p++, g += V * L) {
     const long long at = where[p];
     Vector gs[V];
@@ -325,9 +317,7 @@ void weight_gradient(const T *x, const T *g, T *dw, const Geometry *geometry, co
 template <int K>
 void dots(const T *planes, const long long *offsets, const T *g, const T *valid, long long places, double *sums) {
   typedef long long Bits __attribute__((vector_size(BYTES)));
-  Vector acc[K];
-#pragma GCC unroll 16
-  for (int k = 0; k < K; k++) acc[k] = Vector{};
+  Vector acc[K] = {};
   for (long long p = 0; p < places; p += L) {
     const Vector grad = load(g + p);
     const Bits mask = (Bits)load(valid + p);  // what is not met may be infinite
