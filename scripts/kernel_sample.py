@@ -140,7 +140,7 @@ def _reductions(cuda: CudaBackend, make: Inputs) -> Results:
     x = make((9, 600), "float32", 0.9, 1.1)
     yield "prod", cuda.reduce(Reduction(trace(lambda x: x), "prod"), (x,), F32, F32, x.shape, (1,), False)
     for axes, options in product(((0,), (1,)), ({"wide_index": True}, {"splits": 3})):
-        found = cuda._reduce(Reduction(trace(lambda x: x), "sum"), (x,), F32, F32, x.shape, axes, False, **options)
+        (found,) = cuda._reduce(Reduction(trace(lambda x: x), "sum"), (x,), F32, F32, x.shape, axes, **options)
         yield f"sum, {axes}, {options}", found
 
 

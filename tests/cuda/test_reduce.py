@@ -58,7 +58,7 @@ def run(
     ]
     shape = np.broadcast_shapes(*(np.shape(i) for i in host))
     compute, out = np.dtype(compute), np.dtype(out)
-    found = cuda._reduce(reduction, there, compute, out, shape, axes, keepdims, parameters, **options)
+    (found,) = cuda._reduce(reduction, there, compute, out, shape, axes, keepdims, parameters, **options)
     expected = cpu.reduce(reduction, host, compute, out, shape, axes, keepdims, parameters)
     same(found, expected, 20)
 
@@ -145,7 +145,7 @@ def test_extremes_propagate_nan(cuda):
 
 def test_sums_are_the_same_in_every_order_of_threads(cuda, random_array, checked):
     x = cuda.from_host(random_array((20003,)))
-    found = cuda.to_host(cuda._reduce(SUM, [x], F32, F32, x.shape, (0,), False, splits=5))
+    found = cuda.to_host(cuda._reduce(SUM, [x], F32, F32, x.shape, (0,), splits=5)[0])
     from gradcore.backends.cuda import driver
 
     if driver.emulated():
@@ -153,7 +153,7 @@ def test_sums_are_the_same_in_every_order_of_threads(cuda, random_array, checked
 
         for order in ("forward", 7):
             with using(order=order):
-                again = cuda.to_host(cuda._reduce(SUM, [x], F32, F32, x.shape, (0,), False, splits=5))
+                again = cuda.to_host(cuda._reduce(SUM, [x], F32, F32, x.shape, (0,), splits=5)[0])
             assert again == found
 
 

@@ -69,7 +69,7 @@ class Attention:
         """See `Backend.attention_backward`."""
         (heads, n), (shared, m) = given.query.shape[:2], given.key.shape[:2]
         compute = wide(grad.dtype)
-        inner = self._reduce(_INNER, (grad, out), compute, compute, out.shape, (2,), False)
+        inner = self._reduce(_INNER, (grad, out), compute, compute, out.shape, (2,))[0]
         dq, dk, dv = (self._empty(x.shape, x.dtype) for x in given[:3])
         kernels, rows, settings = self._built(given)
         block, arrays = (rows * _LANES,), (grad, *given[:4], lse, inner)

@@ -116,7 +116,7 @@ class CudaBackend(Backend):
         keepdims: bool,
         parameters: dict[str, Number] | None = None,
     ) -> Array:
-        return self._reduce(reduction, inputs, compute, out_dtype, shape, axes, keepdims, parameters)
+        return self._reduce(reduction, inputs, compute, out_dtype, shape, axes, keepdims, parameters)[0]
 
     def sums(
         self,
@@ -127,7 +127,7 @@ class CudaBackend(Backend):
         shape: tuple[int, ...],
         axes: tuple[int, ...],
     ) -> list[Array]:
-        return self._reduce.several(Reduction(map, "sum"), inputs, compute, out_dtype, shape, axes)
+        return self._reduce(Reduction(map, "sum"), inputs, compute, out_dtype, shape, axes)
 
     def arg_reduce(self, x: Array, axis: int, which: str) -> tuple[Array, Array]:
         return self._reduce.arg_reduce(x, axis, which)
@@ -226,9 +226,7 @@ class CudaBackend(Backend):
 
     def channel_moments(self, x: Array, eps: float) -> tuple[Array, Array, Array]:
         work = wide(x.dtype)
-        mean, variance, rstd = self._reduce.several(
-            _MOMENTS, (x,), work, work, x.shape, (0, 2), parameters={"eps": eps}
-        )
+        mean, variance, rstd = self._reduce(_MOMENTS, (x,), work, work, x.shape, (0, 2), parameters={"eps": eps})
         return mean, variance, rstd
 
     # -- convolution

@@ -214,7 +214,7 @@ class Products:
     def matmul(self, a: Array, b: Array) -> Array:
         """See `Backend.matmul`; both operands have one dtype of `DATA_TYPES`."""
         if a.ndim == b.ndim == 1:
-            return self._reduce(_INNER, (a, b), a.dtype, a.dtype, a.shape, (0,), False)
+            return self._reduce(_INNER, (a, b), a.dtype, a.dtype, a.shape, (0,))[0]
         out = self._product(a if a.ndim > 1 else a[None], b if b.ndim > 1 else b[:, None])
         if a.ndim == 1:
             return out[..., 0, :]

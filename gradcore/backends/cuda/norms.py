@@ -142,7 +142,7 @@ class Norms:
         for need, reduction, values in zip(
             needs, (_BY_COLUMN_OF_NORMAL[mean is not None], _BY_COLUMN), (inputs, (grad,)), strict=True
         ):
-            found.append(self._reduce(reduction, values, compute, dtype, x.shape, (0,), False) if need else None)
+            found.append(self._reduce(reduction, values, compute, dtype, x.shape, (0,))[0] if need else None)
         return found[0], found[1]
 
     def _built(

@@ -91,33 +91,16 @@ class Reduce:
         out_dtype: np.dtype,
         shape: tuple[int, ...],
         axes: tuple[int, ...],
-        keepdims: bool,
-        parameters: dict[str, Number] | None = None,
-        wide_index: bool = False,
-        splits: int | None = None,
-    ) -> Array:
-        """See `Backend.reduce`; `wide_index` forces 64-bit indices, `splits` the number of chunks."""
-        settings = (keepdims, parameters, wide_index, splits)
-        return self.several(reduction, inputs, compute, out_dtype, shape, axes, *settings)[0]
-
-    def several(
-        self,
-        reduction: Reduction,
-        inputs: Sequence[Array | Number],
-        compute: np.dtype,
-        out_dtype: np.dtype,
-        shape: tuple[int, ...],
-        axes: tuple[int, ...],
         keepdims: bool = False,
         parameters: dict[str, Number] | None = None,
         wide_index: bool = False,
         splits: int | None = None,
     ) -> list[Array]:
-        """`Backend.reduce` with a map of several outputs, of which each is combined, or a finish of several: all of
-        them, in one pass.
+        """`Backend.reduce`, for one result or several: of a map of several outputs, of which each is combined, or a
+        finish of several. All are made in one pass.
 
         `combine` may be `"moments"`, too: the finish is then one of the `mean`, the sum of the `squares` of what is off
-        it, and their number `n`.
+        it, and their number `n`. `wide_index` forces 64-bit indices, `splits` the number of chunks.
         """
         if reduction.map.random:
             # Numbers go by an element's index in the whole shape, which a reduction does not follow.
