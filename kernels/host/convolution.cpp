@@ -142,16 +142,8 @@ __forceinline__ void tile(const Met &met, long long place, const T *weight, T *i
   Vector acc[M][N] = {};
   const T *planes = met.planes + place;
   for (long long c = 0; c < met.channels; c++, planes += met.channel)
-    for (long long t = 0; t < met.taps; t++, weight += M) {
-      const T *from = planes + met.offsets[t];
-      Vector x[N];
-#pragma GCC unroll 8
-      for (int n = 0; n < N; n++) x[n] = load(from + n * L);
-#pragma GCC unroll 8
-      for (int m = 0; m < M; m++)
-#pragma GCC unroll 8
-        for (int n = 0; n < N; n++) acc[m][n] += weight[m] * x[n];
-    }
+    for (long long t = 0; t < met.taps; t++, weight += M)
+      add_products(acc, planes + met.offsets[t], [=](int m) { return weight[m]; });
   into += place;
 #pragma GCC unroll 8
   for (int m = 0; m < M; m++)
@@ -249,13 +241,7 @@ __forceinline__ void outer(const T *const *from, const long long *where, const T
   for (int k = 0; k < K; k++) x[k] = from[k];
   for (long long p = 0; p < places; p++, g += V * L) {
     const long long at = where[p];
-    Vector gs[V];
-#pragma GCC unroll 8
-    for (int v = 0; v < V; v++) gs[v] = load(g + v * L);
-#pragma GCC unroll 8
-    for (int k = 0; k < K; k++)
-#pragma GCC unroll 8
-      for (int v = 0; v < V; v++) acc[k][v] += x[k][at] * gs[v];
+    add_products(acc, g, [&](int k) { return x[k][at]; });
   }
 #pragma GCC unroll 8
   for (int k = 0; k < K; k++)

@@ -39,15 +39,8 @@ class Factor {
       for (int m = 0; m < M; m++) acc[m][n] = first;
     }
     const A *x = given.at + row * depth, *w = panels.at + column * depth;
-    for (long long k = 0; k < depth; k++, w += N * L) {
-      Vector neighbours[N];
-#pragma GCC unroll 8
-      for (int n = 0; n < N; n++) neighbours[n] = load(w + n * L);
-#pragma GCC unroll 8
-      for (int m = 0; m < M; m++)
-#pragma GCC unroll 8
-        for (int n = 0; n < N; n++) acc[m][n] += x[m * depth + k] * neighbours[n];
-    }
+    for (long long k = 0; k < depth; k++, w += N * L)
+      add_products(acc, w, [=](int m) { return x[m * depth + k]; });
 #pragma GCC unroll 8
     for (int m = 0; m < M; m++)
 #pragma GCC unroll 8

@@ -29,6 +29,18 @@ typedef A Loose __attribute__((vector_size(BYTES), aligned(sizeof(A)), may_alias
 __forceinline__ Vector load(const A *from) { return *reinterpret_cast<const Loose *>(from); }
 __forceinline__ void store(A *to, Vector v) { *reinterpret_cast<Loose *>(to) = v; }
 
+// acc[m][n] += factor(m) * x[n], the vectors that begin at `x`.
+template <int M, int N, class F>
+__forceinline__ void add_products(Vector (&acc)[M][N], const A *x, F factor) {
+  Vector neighbours[N];
+#pragma GCC unroll 8
+  for (int n = 0; n < N; n++) neighbours[n] = load(x + n * L);
+#pragma GCC unroll 8
+  for (int m = 0; m < M; m++)
+#pragma GCC unroll 8
+    for (int n = 0; n < N; n++) acc[m][n] += factor(m) * neighbours[n];
+}
+
 // Rows of the first factor at a time, at most: with three vectors of the second, they fill the registers.
 constexpr int MOST = REGISTERS == 32 ? 8 : 4;
 
