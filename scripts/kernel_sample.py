@@ -23,7 +23,7 @@ import numpy as np
 from gradcore import expr, optim
 from gradcore.autograd.tape import wrap
 from gradcore.backends import Reduction, Sliding, Windows, backend_for, cudnn
-from gradcore.backends.base import Dropout
+from gradcore.backends.attention import AttentionInputs, Dropout
 from gradcore.backends.cuda import CudaBackend, preferred_blas_library
 from gradcore.devices import device
 from gradcore.expr import PRIMITIVES, trace
@@ -252,8 +252,9 @@ def _cudnn(cuda: CudaBackend, make: Inputs) -> Results:
                 yield from ((f"{name}, {n}", a) for n, a in found.items())
             for causal in (False, True) if dtype in ("float16", "bfloat16") else ():
                 q, k, v, g = (make((4, *s), dtype, -1, 1) for s in ((19, 16), (18, 16), (18, 24), (19, 24)))
-                y, lse = cuda.attention(q, k, v, None, causal, 0.25)
-                gradients = cuda.attention_backward(g, q, k, v, None, y, lse, causal, 0.25)
+                inputs = AttentionInputs(q, k, v, None, causal, 0.25)
+                y, lse = cuda.attention(inputs)
+                gradients = cuda.attention_backward(g, inputs, y, lse)
                 name = f"attention, {dtype}, {'causal' if causal else 'whole'}, {'cuDNN' if enabled else 'without'}"
                 yield from ((f"{name}, {n}", a) for n, a in zip(("y", "lse", "dq", "dk", "dv"), (y, lse, *gradients)))
 
@@ -293,13 +294,12 @@ def _attention(cuda: CudaBackend, make: Inputs) -> Results:
             ("float mask", make((2, 19, 18), dtype)),
             ("dropout and grouped queries", None),
         ):
+            inputs = AttentionInputs(q, k, v, mask, name == "causal", 0.5)
             if name.startswith("dropout"):
-                settings: tuple[Any, ...] = (False, 0.5, Dropout(0.25, 1, 2))
                 k, v = make((1, 18, 5), dtype), make((1, 18, 7), dtype)
-            else:
-                settings = (name == "causal", 0.5, None)
-            out, lse = cuda.attention(q, k, v, mask, *settings)
-            gradients = cuda.attention_backward(grad, q, k, v, mask, out, lse, *settings)
+                inputs = inputs._replace(key=k, value=v, dropout=Dropout(0.25, 1, 2))
+            out, lse = cuda.attention(inputs)
+            gradients = cuda.attention_backward(grad, inputs, out, lse)
             for part, array in zip(("out", "lse", "dq", "dk", "dv"), (out, lse, *gradients)):
                 yield f"{name}, {dtype}, {part}", array
 

@@ -22,7 +22,8 @@ from updates import run
 
 from gradcore import backends
 from gradcore.amp.grad_scaler import nonfinite, unscaled
-from gradcore.backends.base import Dropout, Reduction
+from gradcore.backends.attention import AttentionInputs, Dropout
+from gradcore.backends.base import Reduction
 from gradcore.backends.cpp.types import wide
 from gradcore.backends.cuda import CudaBackend, backend
 from gradcore.backends.emulator import cuda
@@ -411,8 +412,9 @@ def _attention(device: CudaBackend, dtype: np.dtype) -> None:
     for width, mask, causal in [*settings, *((widest, mask, False) for mask in masks)]:
         x, lse = Array((4, 40, width), dtype), Array((4, 40), np.float64 if dtype.itemsize == 8 else np.float32)
         for dropout in (None, Dropout(0.1, 1, 2)) if mask is None else (None,):
-            device.attention(x, x, x, mask, causal, 0.5, dropout)
-            device.attention_backward(x, x, x, x, mask, x, lse, causal, 0.5, dropout)
+            inputs = AttentionInputs(x, x, x, mask, causal, 0.5, dropout)
+            device.attention(inputs)
+            device.attention_backward(x, inputs, x, lse)
 
 
 def _cells(device: CudaBackend, dtype: np.dtype) -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..devices import device as Device
 from ..expr import Program, trace
 from . import convolution, recurrence
+from .attention import AttentionInputs
 from .cpp.types import wide
 from .recurrence import Cell, Layer, Slopes, Step, Weights
 from .reduction import IDENTITY, Reduction, each_sum
@@ -24,14 +25,6 @@ from .sliding import Sliding, Windows
 
 Array = Any
 Number = bool | int | float
-
-
-class Dropout(NamedTuple):
-    """Zero with probability `p`, else divide by `1 - p`, by the random numbers of (seed, offset)."""
-
-    p: float
-    seed: int
-    offset: int
 
 
 class BadIndex(IndexError, RuntimeError):
@@ -371,49 +364,26 @@ class Backend(Memory):
     def max_pool_backward(self, grad: Array, places: Array, windows: tuple[Windows, ...]) -> Array:
         """The gradient of `max_pool`'s x from the places that it gave."""
 
-    # -- attention: query (heads, n, e), key (heads / group, m, e), value (heads / group, m, v), C-contiguous
+    # -- attention
     attention_drops = False  # whether `attention` takes dropout
 
     def attention_width(self, dtype: np.dtype) -> int:
-        """The largest `e` and `v` that `attention` takes."""
+        """The longest queries, keys and values that `attention` takes."""
         return 1 << 30
 
     @abstractmethod
-    def attention(
-        self,
-        query: Array,
-        key: Array,
-        value: Array,
-        mask: Array | None,
-        causal: bool,
-        scale: float,
-        dropout: Dropout | None = None,
-    ) -> tuple[Array, Array]:
-        """`softmax(query @ key.T * scale) @ value`, and the log-sum-exp of each row in the dtype computed in.
+    def attention(self, inputs: AttentionInputs) -> tuple[Array, Array]:
+        """`softmax(query @ key.T * scale) @ value` (heads, n, v), and the log-sum-exp of each row (heads, n) in the
+        dtype computed in.
 
-        Each head of key and value serves as many heads of query, that follow each other, as there are for it.
-
-        `mask` (heads, n, m), of any strides, is bool (False: without that key) or what to add before the softmax;
-        `causal` leaves query i the keys up to i; `dropout` multiplies the softmax as
-        the op `dropout_random` does. A query without any key gets 0, and infinity as its log-sum-exp. No
-        array of n * m elements is made.
+        A query without any key gets 0, and infinity as its log-sum-exp. No array of n * m elements is made.
         """
 
     @abstractmethod
     def attention_backward(
-        self,
-        grad: Array,
-        query: Array,
-        key: Array,
-        value: Array,
-        mask: Array | None,
-        out: Array,
-        lse: Array,
-        causal: bool,
-        scale: float,
-        dropout: Dropout | None = None,
+        self, grad: Array, inputs: AttentionInputs, out: Array, lse: Array
     ) -> tuple[Array, Array, Array]:
-        """The gradients of query, key and value."""
+        """The gradients of query, key and value from that of `out`, C-contiguous; `attention` gave `out` and `lse`."""
 
     # -- convolution: x is (images, channels, *size), C-contiguous
     @abstractmethod

@@ -11,7 +11,7 @@ from math import inf
 from typing import Any
 
 from ..backends import Array, backend_of
-from ..backends.base import Dropout
+from ..backends.attention import AttentionInputs, Dropout
 from .activations import dropout as drop
 from .arithmetic import add, eq, mul, sub, where
 from .core import array_of, array_op, one_backend
@@ -26,6 +26,10 @@ def _whole(x: Array) -> Array:
     return x if x.flags.c_contiguous else backend_of(x).copy(x)
 
 
+def _given(query: Array, key: Array, value: Array, *others: Any) -> AttentionInputs:
+    return AttentionInputs(_whole(query), _whole(key), _whole(value), *others)
+
+
 @array_op(name="attention", public=False, grad_name="ScaledDotProductAttentionBackward0")
 def attention(
     query: Array,
@@ -38,11 +42,11 @@ def attention(
 ) -> tuple[Array, Array]:
     """`softmax(query @ key.T * scale) @ value` for query (heads, n, e), key (heads, m, e) and value (heads, m, v).
 
-    See `Backend.attention` for mask, causal, dropout, and fewer heads of key and value. Returns (heads, n, v) and the
+    See `AttentionInputs` for mask, causal, dropout, and fewer heads of key and value. Returns (heads, n, v) and the
     rows' log-sum-exp.
     """
     backend = one_backend("scaled_dot_product_attention", (query, key, value, mask), ("query", "key", "value", "mask"))
-    return backend.attention(_whole(query), _whole(key), _whole(value), mask, causal, scale, dropout)
+    return backend.attention(_given(query, key, value, mask, causal, scale, dropout))
 
 
 @attention.batching
@@ -70,14 +74,14 @@ def _rule(
     needs: tuple[bool, ...],
 ) -> Any:
     # On arrays only: a higher derivative is taken of the composite below.
-    arrays = (_whole(g), _whole(query), _whole(key), _whole(value))
+    inputs = _given(query, key, value, mask, causal, scale, dropout)
     slopes = None
     if needs[3]:  # an array of all scores in any case
         weights = probabilities(query, key, mask, causal, scale)
         inner = sum_op(mul(g, result), dim=-1, keepdim=True)
         towards = _dropped(matmul(g, transposed(each_head(value, query))), dropout)
         slopes = mul(weights, sub(towards, inner))
-    return *backend_of(g).attention_backward(*arrays, mask, result, result1, causal, scale, dropout), slopes
+    return *backend_of(g).attention_backward(_whole(g), inputs, result, result1), slopes
 
 
 def each_head(x: Any, query: Any) -> Any:

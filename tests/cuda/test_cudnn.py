@@ -18,6 +18,7 @@ import pytest
 
 import gradcore as gc
 from gradcore.backends import Sliding, cudnn
+from gradcore.backends.attention import AttentionInputs
 from gradcore.backends.cuda import CudaBackend, driver, libraries
 from gradcore.backends.cuda.cudnn import Cudnn, padding
 from gradcore.nn import functional as F
@@ -189,11 +190,12 @@ ATTENTION = [(3, 5, 7, 8, 16), (1, 1, 9, 8, 8), (4, 6, 6, 24, 8)]
 @pytest.mark.parametrize("sizes", ATTENTION, ids=str)
 def test_attention(cuda, random_array, same, library, sizes, dtype, causal):
     heads, n, m, e, f = sizes
-    q, k, v, g = (cuda.from_host(random_array((heads, *s), dtype, 1.0)) for s in ((n, e), (m, e), (m, f), (n, f)))
+    *qkv, g = (cuda.from_host(random_array((heads, *s), dtype, 1.0)) for s in ((n, e), (m, e), (m, f), (n, f)))
+    inputs = AttentionInputs(*qkv, None, causal, 0.3)
 
     def computed() -> list[Any]:
-        out, lse = cuda.attention(q, k, v, None, causal, 0.3)
-        return [out, lse, *cuda.attention_backward(g, q, k, v, None, out, lse, causal, 0.3)]
+        out, lse = cuda.attention(inputs)
+        return [out, lse, *cuda.attention_backward(g, inputs, out, lse)]
 
     found = computed()
     assert [operation for operation, *_ in library.executed] == ["sdpa", "sdpa_backward"]
@@ -207,7 +209,7 @@ def test_attention(cuda, random_array, same, library, sizes, dtype, causal):
 def test_attention_that_is_left_to_the_other_kernel(cuda, random_array, library):
     def attend(dtype: str = "float16", width: int = 8, mask: Any = None) -> None:
         x = cuda.from_host(random_array((1, 4, width), dtype))
-        cuda.attention(x, x, x, mask, False, 1.0)
+        cuda.attention(AttentionInputs(x, x, x, mask, False, 1.0))
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -224,14 +226,15 @@ def test_what_cudnn_does_not_do_is_told_once(cuda, random_array, same, library, 
     getattr(library, how).update({"conv_fprop", "sdpa"})
     x, w = cuda.from_host(random_array((1, 2, 4, 4))), cuda.from_host(random_array((2, 2, 3, 3)))
     q = cuda.from_host(random_array((1, 4, 8), "float16"))
+    inputs = AttentionInputs(q, q, q, None, True, 1.0)
     sliding = Sliding((3, 3), (1, 1), (0, 0), (1, 1))
     with pytest.warns(UserWarning, match="cuDNN refuses") as told:
-        found = [(cuda.convolution(x, w, None, sliding, (2, 2), 1), cuda.attention(q, q, q, None, True, 1.0)[0])
+        found = [(cuda.convolution(x, w, None, sliding, (2, 2), 1), cuda.attention(inputs)[0])
                  for _ in range(2)][-1]  # fmt: skip
     assert len(told) == 2
     with cudnn.flags(enabled=False):
         same(found[0], cuda.to_host(cuda.convolution(x, w, None, sliding, (2, 2), 1)))
-        same(found[1], cuda.to_host(cuda.attention(q, q, q, None, True, 1.0)[0]))
+        same(found[1], cuda.to_host(cuda.attention(inputs)[0]))
 
 
 def test_a_library_that_does_not_start(cuda, random_array, library, monkeypatch):

@@ -16,6 +16,7 @@ import pytest
 from updates import run
 
 from gradcore.backends import Sliding, Windows
+from gradcore.backends.attention import AttentionInputs
 from gradcore.backends.base import IDENTITY, BadIndex, Reduction
 from gradcore.backends.cuda import CudaBackend, driver
 from gradcore.expr import trace
@@ -157,10 +158,11 @@ def attention(large: Large) -> Pairs:
     q, last = large.array((heads, n, n))
     own = np.arange(n * n).reshape(1, n, n) % 3 > 0
     for mask, part in ((None, None), (large.ending((heads, n, n), own), own)):
-        found = large.cuda.attention(q, q, q, mask, False, 0.125)
-        expected = large.cpu.attention(last, last, last, part, False, 0.125)
-        gradients = large.cuda.attention_backward(q, q, q, q, mask, *found, False, 0.125)
-        others = large.cpu.attention_backward(last, last, last, last, part, *expected, False, 0.125)
+        whole = AttentionInputs(q, q, q, mask, False, 0.125)
+        end = AttentionInputs(last, last, last, part, False, 0.125)
+        found, expected = large.cuda.attention(whole), large.cpu.attention(end)
+        gradients = large.cuda.attention_backward(q, whole, *found)
+        others = large.cpu.attention_backward(last, end, *expected)
         for f, e in zip((*found, *gradients), (*expected, *others)):
             yield f[-1:], e
 

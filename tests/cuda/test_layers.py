@@ -9,7 +9,7 @@ import pytest
 import gradcore as gc
 from gradcore.autograd.tape import apply
 from gradcore.backends import Sliding, Windows
-from gradcore.backends.base import Dropout
+from gradcore.backends.attention import AttentionInputs, Dropout
 from gradcore.ops import attention as ops
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
@@ -136,14 +136,16 @@ def _attend(cuda, cpu, same, there, random_array, shape, causal, kind, dtype):
     def wide(*arrays):
         return [a if a is None or a.dtype.kind == "b" else a.astype(np.float64) for a in arrays]
 
-    out, lse = cpu.attention(*wide(q, k, v, mask), causal, scale)
-    found, sums = cuda.attention(*there(q, k, v, mask), causal, scale)
+    ours = AttentionInputs(*wide(q, k, v, mask), causal, scale)
+    theirs = AttentionInputs(*there(q, k, v, mask), causal, scale)
+    out, lse = cpu.attention(ours)
+    found, sums = cuda.attention(theirs)
     kept = np.float64 if dtype == "float64" else np.float32
     same(found, out.astype(q.dtype), 8)
     same(sums, lse.astype(kept), 8)
-    expected = cpu.attention_backward(*wide(grad, q, k, v, mask, out), lse, causal, scale)
-    outs = there(out.astype(q.dtype), lse.astype(kept))
-    gradients = cuda.attention_backward(*there(grad, q, k, v, mask), *outs, causal, scale)
+    expected = cpu.attention_backward(*wide(grad), ours, out, lse)
+    grad, *outs = there(grad, out.astype(q.dtype), lse.astype(kept))
+    gradients = cuda.attention_backward(grad, theirs, *outs)
     for a, b in zip(gradients, expected):
         same(a, b.astype(q.dtype), 50)
 
@@ -225,11 +227,11 @@ def test_attention_without_a_block_of_scores_in_memory(cpu, monkeypatch, random_
 
     q, k, v, grad = (random_array((5, *s), "float64") for s in ((7, 3), (6, 3), (6, 4), (7, 4)))
     for causal in (False, True):
-        found = []
+        inputs, found = AttentionInputs(q, k, v, None, causal, 0.5), []
         for block in (1, 13, 90, 1 << 20):
             monkeypatch.setattr(attention, "_BLOCK", block)
-            out, lse = cpu.attention(q, k, v, None, causal, 0.5)
-            found.append((out, lse, *cpu.attention_backward(grad, q, k, v, None, out, lse, causal, 0.5)))
+            out, lse = cpu.attention(inputs)
+            found.append((out, lse, *cpu.attention_backward(grad, inputs, out, lse)))
         for other in found[:-1]:
             for a, b in zip(other, found[-1]):
                 np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)

@@ -10,6 +10,7 @@ import pytest
 from updates import run
 
 from gradcore.backends import Sliding, Windows
+from gradcore.backends.attention import AttentionInputs
 from gradcore.backends.base import IDENTITY, Backend, Reduction
 from gradcore.expr import trace
 
@@ -106,9 +107,10 @@ def attention(b: Backend, make: Maker, n: int) -> Iterator[Any]:
     for queries, keys in ((n, 3), (3, n)) if n else ():
         q, k, v, mask = make(2, queries, 5), make(2, keys, 5), make(2, keys, 3), make(2, queries, keys)
         for given, causal in ((mask, False), (None, True)):
-            out, lse = b.attention(q, k, v, given, causal, 0.5)
+            inputs = AttentionInputs(q, k, v, given, causal, 0.5)
+            out, lse = b.attention(inputs)
             yield from (out, lse)
-            yield from b.attention_backward(make(2, queries, 3), q, k, v, given, out, lse, causal, 0.5)
+            yield from b.attention_backward(make(2, queries, 3), inputs, out, lse)
 
 
 def ctc(b: Backend, make: Maker, n: int) -> Iterator[Any]:

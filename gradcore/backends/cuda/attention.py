@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ...expr import trace
-from ..base import Array, Dropout, Reduction
+from ..attention import AttentionInputs
+from ..base import Array, Reduction
 from ..cpp import sources
 from ..cpp.types import FLOAT32, FLOAT64, wide
 from .compiler import Compiler
@@ -29,18 +30,6 @@ _SETTINGS = {
 }
 
 
-class Inputs(NamedTuple):
-    """What attention is computed of: see `Backend.attention`."""
-
-    query: Array
-    key: Array
-    value: Array
-    mask: Array | None
-    causal: bool
-    scale: float
-    dropout: Dropout | None
-
-
 class Attention:
     """Runs attention on contiguous heads of one device."""
 
@@ -55,7 +44,7 @@ class Attention:
         """See `Backend.attention_width`: tiles in shared memory must not be larger than 48 KiB."""
         return _WIDTHS[-1] if wide(dtype).itemsize == 4 else _WIDTHS[-2]
 
-    def forward(self, given: Inputs) -> tuple[Array, Array]:
+    def forward(self, given: AttentionInputs) -> tuple[Array, Array]:
         """See `Backend.attention`."""
         query, value = given.query, given.value
         heads, n = query.shape[:2]
@@ -65,7 +54,7 @@ class Attention:
         kernels[0]((heads * -(-n // rows),), (rows * _LANES,), (*given[:4], out, lse, settings))
         return out, lse
 
-    def backward(self, grad: Array, given: Inputs, out: Array, lse: Array) -> tuple[Array, Array, Array]:
+    def backward(self, grad: Array, given: AttentionInputs, out: Array, lse: Array) -> tuple[Array, Array, Array]:
         """See `Backend.attention_backward`."""
         (heads, n), (shared, m) = given.query.shape[:2], given.key.shape[:2]
         compute = wide(grad.dtype)
@@ -77,7 +66,7 @@ class Attention:
         kernels[2]((shared * -(-m // rows),), block, (*arrays, dk, dv, settings))
         return dq, dk, dv
 
-    def _built(self, given: Inputs) -> tuple[tuple[Any, ...], int, np.ndarray]:
+    def _built(self, given: AttentionInputs) -> tuple[tuple[Any, ...], int, np.ndarray]:
         """The kernels, the rows of a block, and the struct Settings."""
         query, key, value, mask, causal, scale, dropout = given
         dtype, (heads, n, e), (shared, m, f) = query.dtype, query.shape, value.shape

@@ -12,12 +12,13 @@ import numpy as np
 from ...devices import device as Device
 from ...expr import Program, trace
 from .. import convolution
-from ..base import IDENTITY, Array, Backend, Dropout, Number, Reduction
+from ..attention import AttentionInputs
+from ..base import IDENTITY, Array, Backend, Number, Reduction
 from ..cpp.types import wide
 from ..recurrence import Step
 from ..sliding import Sliding, Windows
 from . import driver
-from .attention import Attention, Inputs
+from .attention import Attention
 from .blas import DATA_TYPES, Products
 from .compiler import Compiler
 from .convolution import Unfold
@@ -282,35 +283,14 @@ class CudaBackend(Backend):
     def attention_width(self, dtype: np.dtype) -> int:
         return self._attention.width(dtype)
 
-    def attention(
-        self,
-        query: Array,
-        key: Array,
-        value: Array,
-        mask: Array | None,
-        causal: bool,
-        scale: float,
-        dropout: Dropout | None = None,
-    ) -> tuple[Array, Array]:
-        given = Inputs(query, key, value, mask, causal, scale, dropout)
-        return self._cudnn.attention(given) or self._attention.forward(given)
+    def attention(self, inputs: AttentionInputs) -> tuple[Array, Array]:
+        return self._cudnn.attention(inputs) or self._attention.forward(inputs)
 
     def attention_backward(
-        self,
-        grad: Array,
-        query: Array,
-        key: Array,
-        value: Array,
-        mask: Array | None,
-        out: Array,
-        lse: Array,
-        causal: bool,
-        scale: float,
-        dropout: Dropout | None = None,
+        self, grad: Array, inputs: AttentionInputs, out: Array, lse: Array
     ) -> tuple[Array, Array, Array]:
-        given = Inputs(query, key, value, mask, causal, scale, dropout)
-        found = self._cudnn.attention_backward(grad, given, out, lse)
-        return found or self._attention.backward(grad, given, out, lse)
+        found = self._cudnn.attention_backward(grad, inputs, out, lse)
+        return found or self._attention.backward(grad, inputs, out, lse)
 
     # -- indexing
     def check_index(self, op: str, index: Array, size: int, dim: int, negative: bool = True) -> None:

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import cudnn as settings
+from ..attention import AttentionInputs
 from ..base import Array
 from ..cpp.types import FLOAT32, HALVES
 from ..sliding import Sliding
 from . import libraries
-from .attention import Inputs
 
 _TYPES = {"float16": "HALF", "bfloat16": "BFLOAT16", "float32": "FLOAT", "float64": "DOUBLE"}
 # Graphs that are kept.
@@ -123,7 +123,7 @@ class Cudnn:
         return result if self._run(operation, in_space, [view], attributes) else None
 
     # -- attention; see `Backend.attention`
-    def attention(self, given: Inputs) -> tuple[Array, Array] | None:
+    def attention(self, given: AttentionInputs) -> tuple[Array, Array] | None:
         if not self._attends(given):
             return None
         query, value = given.query, given.value
@@ -134,7 +134,7 @@ class Cudnn:
         return (out, lse) if self._run("sdpa", inputs, [out[None], lse[None, :, :, None]], attributes) else None
 
     def attention_backward(
-        self, grad: Array, given: Inputs, out: Array, lse: Array
+        self, grad: Array, given: AttentionInputs, out: Array, lse: Array
     ) -> tuple[Array, Array, Array] | None:
         if not self._attends(given):
             return None
@@ -150,7 +150,7 @@ class Cudnn:
         done = self._run("sdpa_backward", inputs, [dq[None], dk[None], dv[None]], attributes)
         return (dq, dk, dv) if done else None
 
-    def _attends(self, given: Inputs) -> bool:
+    def _attends(self, given: AttentionInputs) -> bool:
         """Whether cuDNN is asked: not where random numbers are our own, or heads of queries share one of keys.
 
         A row whose keys are all masked is 0 here, which cuDNN does not promise: masks are left to the other kernel.

@@ -10,7 +10,7 @@ from ...autograd.autocast import with_precision
 from ...autograd.grad_mode import mode
 from ...autograd.tape import apply
 from ...backends import backend_of
-from ...backends.base import Dropout
+from ...backends.attention import Dropout
 from ...ops import attention as ops
 from ...ops import linalg
 from ...ops.precision import LOWER
