@@ -25,6 +25,7 @@ from gradcore.amp.grad_scaler import nonfinite, unscaled
 from gradcore.backends.attention import AttentionInputs, Dropout
 from gradcore.backends.base import Reduction
 from gradcore.backends.cpp.types import wide
+from gradcore.backends.ctc import CtcInputs
 from gradcore.backends.cuda import CudaBackend, backend
 from gradcore.backends.emulator import cuda
 from gradcore.backends.sliding import Sliding, Windows
@@ -312,8 +313,9 @@ def _rows(device: CudaBackend, dtype: np.dtype) -> None:
 
 def _ctc(device: CudaBackend, dtype: np.dtype) -> None:
     y, labels, lengths = Array((50, 8, 30), dtype), Array((8, 12), np.int64), Array((8,), np.int64)
-    losses, alpha = device.ctc_loss(y, labels, lengths, lengths, 0)
-    device.ctc_loss_backward(losses, y, labels, lengths, lengths, losses, alpha, 0, True)
+    inputs = CtcInputs(y, labels, lengths, lengths, 0)
+    losses, alpha = device.ctc_loss(inputs)
+    device.ctc_loss_backward(losses, inputs, losses, alpha, True)
 
 
 def _norms(device: CudaBackend, dtype: np.dtype) -> None:

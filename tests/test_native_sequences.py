@@ -10,6 +10,7 @@ from gradcore.backends.cpu import CpuBackend
 from gradcore.backends.cpu.native import sequences
 from gradcore.backends.cpu.native.backend import NativeBackend
 from gradcore.backends.cpu.threads import get_num_threads, set_num_threads
+from gradcore.backends.ctc import CtcInputs
 
 DTYPES = [np.dtype(t) for t in (np.float32, np.float64, np.float16, ml_dtypes.bfloat16)]
 SUMMED = [
@@ -61,18 +62,18 @@ def test_ctc(dtype: str, longest: int, zero_infinity: bool) -> None:
     y = (scores - np.log(np.exp(scores).sum(2, keepdims=True))).astype(dtype)
     labels = rng.integers(1, 7, (9, longest))
     labels[0] = 3  # the same again and again
-    given = (y, labels, rng.integers(0, 51, 9), rng.integers(0, longest + 1, 9))
-    given[2][-1], given[3][-1] = 50, longest
-    losses, alpha = numpy.ctc_loss(*given, 0)
+    given = CtcInputs(y, labels, rng.integers(0, 51, 9), rng.integers(0, longest + 1, 9), 0)
+    given.input_lengths[-1], given.label_lengths[-1] = 50, longest
+    losses, alpha = numpy.ctc_loss(given)
     grad = np.arange(1, 10).astype(dtype)
-    expected = numpy.ctc_loss_backward(grad, *given, losses, alpha, 0, zero_infinity)
+    expected = numpy.ctc_loss_backward(grad, given, losses, alpha, zero_infinity)
     limit = 1e-4 if dtype == "float32" else 1e-12
     before = get_num_threads()
     for threads in (1, 3):
         set_num_threads(threads)
         try:
-            found, ours_alpha = ours.ctc_loss(*given, 0)
-            dx = ours.ctc_loss_backward(grad, *given, found, ours_alpha, 0, zero_infinity)
+            found, ours_alpha = ours.ctc_loss(given)
+            dx = ours.ctc_loss_backward(grad, given, found, ours_alpha, zero_infinity)
         finally:
             set_num_threads(before)
         np.testing.assert_allclose(found, losses, rtol=limit)

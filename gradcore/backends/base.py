@@ -19,6 +19,7 @@ from ..expr import Program, trace
 from . import convolution, recurrence
 from .attention import AttentionInputs
 from .cpp.types import wide
+from .ctc import CtcInputs
 from .recurrence import Cell, Layer, Slopes, Step, Weights
 from .reduction import IDENTITY, Reduction, each_sum
 from .sliding import Sliding, Windows
@@ -266,32 +267,21 @@ class Backend(Memory):
     def _divide(self, a: Array, b: Array) -> Array:
         return self.elementwise(_QUOTIENT, (a, b), b.dtype, (a.dtype,), a.shape)[0]
 
-    # -- connectionist temporal classification: log_probs are (time, batch, classes), labels (batch, longest) int64
+    # -- connectionist temporal classification
     @abstractmethod
-    def ctc_loss(
-        self, log_probs: Array, labels: Array, input_lengths: Array, label_lengths: Array, blank: int
-    ) -> tuple[Array, Array]:
+    def ctc_loss(self, inputs: CtcInputs) -> tuple[Array, Array]:
         """The negative logarithms (batch,) of the probabilities of the label sequences, summed over all alignments.
 
         Returns them and the forward variables alpha (time, batch, 2 * longest + 1), which the backward pass wants: the
         log-probability of all beginnings of alignments that are, at that time, at that place of the labels with blanks
-        before, between and after them. The lengths are (batch,) int64.
+        before, between and after them.
         """
 
     @abstractmethod
     def ctc_loss_backward(
-        self,
-        grad: Array,
-        log_probs: Array,
-        labels: Array,
-        input_lengths: Array,
-        label_lengths: Array,
-        losses: Array,
-        alpha: Array,
-        blank: int,
-        zero_infinity: bool,
+        self, grad: Array, inputs: CtcInputs, losses: Array, alpha: Array, zero_infinity: bool
     ) -> Array:
-        """The gradient of the scores that `log_probs` are the log-softmax of, from that (batch,) of the losses.
+        """The gradient of the scores that the log-probabilities are the log-softmax of, from that (batch,) of losses.
 
         It is NaN where a loss is infinite, or 0 if `zero_infinity`, and 0 after the end of an input.
         """

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ..backends import Array, backend_of
+from ..backends.ctc import CtcInputs
 from ..expr import Scalar
 from .arithmetic import add, eq, lt, neg, sub, where
 from .core import array_of, array_op, concrete, one_backend
@@ -26,7 +27,7 @@ def ctc_loss(
     Returns them and the forward variables.
     """
     backend = one_backend("ctc_loss", (input, labels), ("log_probs", "targets"))
-    return backend.ctc_loss(input, labels, input_lengths, label_lengths, blank)
+    return backend.ctc_loss(CtcInputs(input, labels, input_lengths, label_lengths, blank))
 
 
 @ctc_loss.joint_derivative
@@ -42,10 +43,8 @@ def _rule(
     zero_infinity: bool,
 ) -> Any:
     # On arrays only: a higher derivative is taken of the composite below.
-    dx = backend_of(input).ctc_loss_backward(
-        g, input, labels, input_lengths, label_lengths, result, result1, blank, zero_infinity
-    )
-    return dx, None, None, None
+    inputs = CtcInputs(input, labels, input_lengths, label_lengths, blank)
+    return backend_of(input).ctc_loss_backward(g, inputs, result, result1, zero_infinity), None, None, None
 
 
 @elementwise(method=False, derivative=lambda g: (None,))

@@ -5,24 +5,27 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gradcore.backends.ctc import CtcInputs
 
-def problem(rng, steps: int, batch: int, classes: int, longest: int, dtype: str) -> tuple[np.ndarray, ...]:
+
+def problem(rng, steps: int, batch: int, classes: int, longest: int, dtype: str) -> CtcInputs:
     scores = rng.standard_normal((steps, batch, classes))
     y = (scores - np.log(np.exp(scores).sum(2, keepdims=True))).astype(dtype)
     labels = rng.integers(1, classes, (batch, longest))
     lengths = rng.integers(0, steps + 1, batch), rng.integers(0, longest + 1, batch)
     lengths[0][-1], lengths[1][-1] = steps, longest
-    return y, labels, *lengths
+    return CtcInputs(y, labels, *lengths, 0)
 
 
-def compare(cuda, cpu, same, given: tuple[np.ndarray, ...], zero_infinity: bool) -> None:
-    losses, alpha = cpu.ctc_loss(*given, 0)
-    there = [cuda.from_host(a) for a in given]
-    losses_there, alpha_there = cuda.ctc_loss(*there, 0)
+def compare(cuda, cpu, same, given: CtcInputs, zero_infinity: bool) -> None:
+    losses, alpha = cpu.ctc_loss(given)
+    *arrays, blank = given
+    there = CtcInputs(*map(cuda.from_host, arrays), blank)
+    losses_there, alpha_there = cuda.ctc_loss(there)
     same(losses_there, losses, 10)
     grad = np.arange(1, len(losses) + 1).astype(losses.dtype)
-    dx = cpu.ctc_loss_backward(grad, *given, losses, alpha, 0, zero_infinity)
-    found = cuda.ctc_loss_backward(cuda.from_host(grad), *there, losses_there, alpha_there, 0, zero_infinity)
+    dx = cpu.ctc_loss_backward(grad, given, losses, alpha, zero_infinity)
+    found = cuda.ctc_loss_backward(cuda.from_host(grad), there, losses_there, alpha_there, zero_infinity)
     same(found, dx, 100)
 
 
@@ -35,8 +38,9 @@ def test_random_sequences(cuda, cpu, same, rng, dtype, longest, zero_infinity):
 
 @pytest.mark.parametrize(("steps", "batch", "classes"), [(1, 1, 2), (3, 2, 700), (4, 0, 5), (0, 2, 5)])
 def test_shapes(cuda, cpu, same, rng, steps, batch, classes):
-    y, labels, inputs, outputs = problem(rng, steps, max(batch, 1), classes, 3, "float64")
-    compare(cuda, cpu, same, (y[:, :batch], labels[:batch], inputs[:batch], outputs[:batch]), True)
+    y, labels, inputs, outputs, blank = problem(rng, steps, max(batch, 1), classes, 3, "float64")
+    given = CtcInputs(y[:, :batch], labels[:batch], inputs[:batch], outputs[:batch], blank)
+    compare(cuda, cpu, same, given, True)
 
 
 def test_more_places_than_threads(cuda, cpu, same, rng):

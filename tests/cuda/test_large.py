@@ -18,6 +18,7 @@ from updates import run
 from gradcore.backends import Sliding, Windows
 from gradcore.backends.attention import AttentionInputs
 from gradcore.backends.base import IDENTITY, BadIndex, Reduction
+from gradcore.backends.ctc import CtcInputs
 from gradcore.backends.cuda import CudaBackend, driver
 from gradcore.expr import trace
 
@@ -172,13 +173,14 @@ def ctc(large: Large) -> Pairs:
     own = np.log(np.full((steps, 1, classes), 1 / classes, F32))
     y = large.ending((steps, batch, classes), own)
     labels, inputs, outputs = np.array([[classes - 1, 5]]), np.array([steps]), np.array([2])
-    there = [y, *(large.ending((batch, *a.shape[1:]), a) for a in (labels, inputs, outputs))]
-    losses, alpha = large.cuda.ctc_loss(*there, 0)
-    expected = large.cpu.ctc_loss(own, labels, inputs, outputs, 0)
+    there = CtcInputs(y, *(large.ending((batch, *a.shape[1:]), a) for a in (labels, inputs, outputs)), 0)
+    here = CtcInputs(own, labels, inputs, outputs, 0)
+    losses, alpha = large.cuda.ctc_loss(there)
+    expected = large.cpu.ctc_loss(here)
     yield losses[-1:], expected[0]
     ones = np.ones(1, F32)
-    dx = large.cuda.ctc_loss_backward(large.ending((batch,), ones), *there, losses, alpha, 0, False)
-    last = large.cpu.ctc_loss_backward(ones, own, labels, inputs, outputs, *expected, 0, False)
+    dx = large.cuda.ctc_loss_backward(large.ending((batch,), ones), there, losses, alpha, False)
+    last = large.cpu.ctc_loss_backward(ones, here, *expected, False)
     yield dx[-1, -1], last[-1, 0]
 
 

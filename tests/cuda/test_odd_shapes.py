@@ -12,6 +12,7 @@ from updates import run
 from gradcore.backends import Sliding, Windows
 from gradcore.backends.attention import AttentionInputs
 from gradcore.backends.base import IDENTITY, Backend, Reduction
+from gradcore.backends.ctc import CtcInputs
 from gradcore.expr import trace
 
 SIZES = (0, 1, 3, 31, 32, 33, 1000, 1024, 1025, 4097)
@@ -118,9 +119,9 @@ def ctc(b: Backend, make: Maker, n: int) -> Iterator[Any]:
     if n > 1:
         y = b.softmax(make(70 * 2, n), True, F32).reshape(70, 2, n)
         labels, lengths = make.of(1 + np.arange(2 * longest).reshape(2, longest) % (n - 1)), np.array([70, 69])
-        given = y, labels, make.of(lengths), make.of(np.array([longest, longest // 2]))
-        losses, alpha = b.ctc_loss(*given, 0)
-        yield from (losses, b.ctc_loss_backward(make(2), *given, losses, alpha, 0, True))
+        given = CtcInputs(y, labels, make.of(lengths), make.of(np.array([longest, longest // 2])), 0)
+        losses, alpha = b.ctc_loss(given)
+        yield from (losses, b.ctc_loss_backward(make(2), given, losses, alpha, True))
 
 
 def segments(b: Backend, make: Maker, n: int) -> Iterator[Any]:

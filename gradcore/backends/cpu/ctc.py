@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..base import Array, Backend
+from ..ctc import CtcInputs
 
 
 def _extended(labels: Array, blank: int) -> tuple[Array, Array]:
@@ -44,12 +45,11 @@ def _moved(x: Array, by: int) -> Array:
 class Ctc(Backend):
     """The forward-backward algorithm."""
 
-    def ctc_loss(
-        self, log_probs: Array, labels: Array, input_lengths: Array, label_lengths: Array, blank: int
-    ) -> tuple[Array, Array]:
+    def ctc_loss(self, inputs: CtcInputs) -> tuple[Array, Array]:
+        log_probs, labels, input_lengths, label_lengths, blank = inputs
         places, skips = _extended(labels, blank)
         batch, count = places.shape
-        alpha = np.full((len(log_probs), batch, count), -np.inf, log_probs.dtype)
+        alpha = np.full(inputs.alpha_shape, -np.inf, log_probs.dtype)
         unskipped = np.where(skips, 0, -np.inf).astype(alpha.dtype)
         for t, step in enumerate(log_probs):
             emitted = np.take_along_axis(step, places, 1)
@@ -68,17 +68,9 @@ class Ctc(Backend):
         return losses.astype(log_probs.dtype, copy=False), alpha
 
     def ctc_loss_backward(
-        self,
-        grad: Array,
-        log_probs: Array,
-        labels: Array,
-        input_lengths: Array,
-        label_lengths: Array,
-        losses: Array,
-        alpha: Array,
-        blank: int,
-        zero_infinity: bool,
+        self, grad: Array, inputs: CtcInputs, losses: Array, alpha: Array, zero_infinity: bool
     ) -> Array:
+        log_probs, labels, input_lengths, label_lengths, blank = inputs
         places, skips = _extended(labels, blank)
         steps, batch, classes = log_probs.shape
         ahead = np.full(skips.shape, -np.inf, log_probs.dtype)

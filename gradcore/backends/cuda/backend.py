@@ -15,6 +15,7 @@ from .. import convolution
 from ..attention import AttentionInputs
 from ..base import IDENTITY, Array, Backend, Number, Reduction
 from ..cpp.types import wide
+from ..ctc import CtcInputs
 from ..recurrence import Step
 from ..sliding import Sliding, Windows
 from . import driver
@@ -183,25 +184,13 @@ class CudaBackend(Backend):
     ) -> Array:
         return self._rows.cross_entropy_backward(grad, logits, target, weight, lse, ignore_index, label_smoothing)
 
-    def ctc_loss(
-        self, log_probs: Array, labels: Array, input_lengths: Array, label_lengths: Array, blank: int
-    ) -> tuple[Array, Array]:
-        return self._ctc.loss(log_probs, labels, input_lengths, label_lengths, blank)
+    def ctc_loss(self, inputs: CtcInputs) -> tuple[Array, Array]:
+        return self._ctc.loss(inputs)
 
     def ctc_loss_backward(
-        self,
-        grad: Array,
-        log_probs: Array,
-        labels: Array,
-        input_lengths: Array,
-        label_lengths: Array,
-        losses: Array,
-        alpha: Array,
-        blank: int,
-        zero_infinity: bool,
+        self, grad: Array, inputs: CtcInputs, losses: Array, alpha: Array, zero_infinity: bool
     ) -> Array:
-        lengths = input_lengths, label_lengths
-        return self._ctc.backward(grad, log_probs, labels, *lengths, losses, alpha, blank, zero_infinity)
+        return self._ctc.backward(grad, inputs, losses, alpha, zero_infinity)
 
     def layer_norm(
         self,

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..base import Array
 from ..cpp import sources
-from ..cpp.types import INT64, stored
+from ..cpp.types import stored
+from ..ctc import CtcInputs
 from .compiler import Compiler
 from .rows import BLOCK, power_of_two
 
@@ -17,8 +18,7 @@ class Ctc:
     """Runs the forward-backward algorithm on one device."""
 
     def __init__(self, xp: Any, compiler: Compiler):
-        self._empty = xp.empty
-        self._contiguous = xp.ascontiguousarray
+        self._xp, self._empty = xp, xp.empty
         self._compiler = compiler
         self._kernels: dict[np.dtype, tuple[Any, ...]] = {}
 
@@ -30,48 +30,32 @@ class Ctc:
             kernels = self._kernels[dtype] = self._compiler.kernels(text, names, f"ctc_loss of {dtype.name}")
         return kernels
 
-    def loss(
-        self, log_probs: Array, labels: Array, input_lengths: Array, label_lengths: Array, blank: int
-    ) -> tuple[Array, Array]:
+    def loss(self, inputs: CtcInputs) -> tuple[Array, Array]:
         """See `Backend.ctc_loss`."""
-        steps, batch, classes = log_probs.shape
-        longest = labels.shape[1]
-        losses = self._empty((batch,), log_probs.dtype)
-        alpha = self._empty((steps, batch, 2 * longest + 1), log_probs.dtype)
+        batch, dtype = inputs.log_probs.shape[1], inputs.log_probs.dtype
+        losses, alpha = self._empty((batch,), dtype), self._empty(inputs.alpha_shape, dtype)
         if batch:
-            sizes = (np.int32(batch), np.int32(classes), np.int32(longest), np.int64(blank))
-            given = self._given(log_probs, labels, input_lengths, label_lengths)
-            self._of(log_probs.dtype)[0]((batch,), _block(longest), (*given, losses, alpha, *sizes))
+            given = (*inputs.arrays(self._xp), losses, alpha, *_sizes(inputs))
+            self._of(dtype)[0]((batch,), _block(inputs.labels.shape[1]), given)
         return losses, alpha
 
-    def backward(
-        self,
-        grad: Array,
-        log_probs: Array,
-        labels: Array,
-        input_lengths: Array,
-        label_lengths: Array,
-        losses: Array,
-        alpha: Array,
-        blank: int,
-        zero_infinity: bool,
-    ) -> Array:
+    def backward(self, grad: Array, inputs: CtcInputs, losses: Array, alpha: Array, zero_infinity: bool) -> Array:
         """See `Backend.ctc_loss_backward`."""
-        steps, batch, classes = log_probs.shape
-        longest = labels.shape[1]
-        dx = self._empty(log_probs.shape, log_probs.dtype)
+        (steps, batch, classes), dtype = inputs.log_probs.shape, inputs.log_probs.dtype
+        dx = self._empty(inputs.log_probs.shape, dtype)
         if dx.size:
-            beta = self._empty(alpha.shape, alpha.dtype)
-            sizes = (np.int32(batch), np.int32(classes), np.int32(longest), np.int64(blank))
-            given = self._given(log_probs, labels, input_lengths, label_lengths)
-            _, ctc_beta, ctc_gradient = self._of(log_probs.dtype)
+            beta = self._empty(alpha.shape, dtype)
+            given, sizes, longest = inputs.arrays(self._xp), _sizes(inputs), inputs.labels.shape[1]
+            _, ctc_beta, ctc_gradient = self._of(dtype)
             ctc_beta((batch,), _block(longest), (*given, beta, *sizes))
-            args = (self._contiguous(grad, log_probs.dtype), *given, losses, alpha, beta, dx, *sizes)
+            args = (self._xp.ascontiguousarray(grad, dtype), *given, losses, alpha, beta, dx, *sizes)
             ctc_gradient((steps * batch,), _block(max(longest, classes // 2)), (*args, np.int32(zero_infinity)))
         return dx
 
-    def _given(self, log_probs: Array, *integers: Array) -> tuple[Array, ...]:
-        return self._contiguous(log_probs), *(self._contiguous(i, INT64) for i in integers)
+
+def _sizes(inputs: CtcInputs) -> tuple[Any, ...]:
+    _, batch, classes = inputs.log_probs.shape
+    return np.int32(batch), np.int32(classes), np.int32(inputs.labels.shape[1]), np.int64(inputs.blank)
 
 
 def _block(longest: int) -> tuple[int]:

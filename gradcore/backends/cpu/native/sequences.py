@@ -5,16 +5,15 @@ from __future__ import annotations
 import functools
 from math import prod
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
 from ...base import Array
 from ...cpp.types import FLOAT32, FLOAT64
+from ...ctc import CtcInputs
 from ..backend import CpuBackend
 from .calls import kernels, over_items
 
-_INT64 = np.dtype(np.int64)
 _WIDTH = 64  # neighbouring lines that are summed together
 
 
@@ -42,48 +41,27 @@ class NativeSequences(CpuBackend):
         over_items(native.cumsum, arguments, items, n * min(inner, _WIDTH), n, inner, reverse)
         return y
 
-    def ctc_loss(
-        self, log_probs: Array, labels: Array, input_lengths: Array, label_lengths: Array, blank: int
-    ) -> tuple[Array, Array]:
-        native = _ctc(log_probs.dtype)
+    def ctc_loss(self, inputs: CtcInputs) -> tuple[Array, Array]:
+        shape, dtype = inputs.log_probs.shape, inputs.log_probs.dtype
+        native = _ctc(dtype)
         if native is None:
-            return super().ctc_loss(log_probs, labels, input_lengths, label_lengths, blank)
-        steps, batch, classes = log_probs.shape
-        longest = labels.shape[1]
-        losses = np.empty(batch, log_probs.dtype)
-        alpha = np.empty((steps, batch, 2 * longest + 1), log_probs.dtype)
-        given = _given(log_probs, labels, input_lengths, label_lengths)
-        over_items(
-            native.ctc_alpha, (*given, losses, alpha), batch, 8 * alpha[:, :1].size, *log_probs.shape, longest, blank
-        )
+            return super().ctc_loss(inputs)
+        losses, alpha = np.empty(shape[1], dtype), np.empty(inputs.alpha_shape, dtype)
+        arguments = (*inputs.arrays(np), losses, alpha)
+        sizes = (*shape, inputs.labels.shape[1], inputs.blank)
+        over_items(native.ctc_alpha, arguments, shape[1], 8 * alpha[:, :1].size, *sizes)
         return losses, alpha
 
     def ctc_loss_backward(
-        self,
-        grad: Array,
-        log_probs: Array,
-        labels: Array,
-        input_lengths: Array,
-        label_lengths: Array,
-        losses: Array,
-        alpha: Array,
-        blank: int,
-        zero_infinity: bool,
+        self, grad: Array, inputs: CtcInputs, losses: Array, alpha: Array, zero_infinity: bool
     ) -> Array:
-        native = _ctc(log_probs.dtype)
+        shape, dtype = inputs.log_probs.shape, inputs.log_probs.dtype
+        native = _ctc(dtype)
         if native is None:
-            return super().ctc_loss_backward(
-                grad, log_probs, labels, input_lengths, label_lengths, losses, alpha, blank, zero_infinity
-            )
-        dx = np.empty(log_probs.shape, log_probs.dtype)
-        grad = np.ascontiguousarray(grad, log_probs.dtype)
-        given = _given(log_probs, labels, input_lengths, label_lengths)
-        arguments = (grad, *given, losses, alpha, dx)
+            return super().ctc_loss_backward(grad, inputs, losses, alpha, zero_infinity)
+        dx = np.empty(shape, dtype)
+        arguments = (np.ascontiguousarray(grad, dtype), *inputs.arrays(np), losses, alpha, dx)
         work = 8 * alpha[:, :1].size + dx[:, :1].size
-        sizes = (*log_probs.shape, labels.shape[1], blank, zero_infinity)
-        over_items(native.ctc_gradient, arguments, log_probs.shape[1], work, *sizes)
+        sizes = (*shape, inputs.labels.shape[1], inputs.blank, zero_infinity)
+        over_items(native.ctc_gradient, arguments, shape[1], work, *sizes)
         return dx
-
-
-def _given(log_probs: Array, *integers: Array) -> tuple[Any, ...]:
-    return np.ascontiguousarray(log_probs), *(np.ascontiguousarray(i, _INT64) for i in integers)
