@@ -13,7 +13,7 @@ from gradcore.backends.cpu.native import library
 from gradcore.backends.cpu.native.backend import NativeBackend
 from gradcore.backends.cpu.native.recurrence import _kernels
 from gradcore.backends.cpu.threads import get_num_threads, set_num_threads
-from gradcore.backends.recurrence import Weights, layer, layer_backward
+from gradcore.backends.recurrence import Direction, Weights, layer, layer_backward
 from gradcore.ops.recurrent import cell_of
 
 pytestmark = pytest.mark.skipif(library.problem() is not None, reason=f"no native kernels: {library.problem()}")
@@ -39,10 +39,11 @@ def passes(backend: Any, name: str, dtype: np.dtype, rows: int, projected: bool,
     weights = Weights(random(gates, FEATURES), random(gates, width), *(biases or (None, None)), None)
     if projected:
         weights = weights._replace(projection=random(width, SIZE))
-    made = layer(backend, cell, x, h, c, weights, reverse)
+    direction = Direction(cell, h, c, weights, reverse)
+    made = layer(backend, direction, x)
     grads = random(*made.out.shape), random(rows, width), random(rows, SIZE) if cell.with_cell else None
     needs = (True,) * 5 + (not projected,) * 2 + (projected,)
-    return [*made, *layer_backward(backend, cell, grads, x, h, c, weights, made, reverse, needs)]
+    return [*made, *layer_backward(backend, direction, grads, x, made, needs)]
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

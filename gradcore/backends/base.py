@@ -20,7 +20,7 @@ from . import convolution, recurrence
 from .attention import AttentionInputs
 from .cpp.types import wide
 from .ctc import CtcInputs
-from .recurrence import Cell, Layer, Slopes, Step, Weights
+from .recurrence import Direction, Layer, Slopes, Step
 from .reduction import IDENTITY, Reduction, each_sum
 from .sliding import Sliding, Windows
 
@@ -400,41 +400,22 @@ class Backend(Memory):
         """The gradient of `convolution`'s weight."""
         return convolution.weight_gradient(self, grad, x, sliding, groups)
 
-    # -- recurrence: h is (rows, n) and c (rows, size), all arrays C-contiguous
+    # -- recurrence: all arrays C-contiguous
     @abstractmethod
     def cell(self, step: Step, inputs: Sequence[Array], outs: Sequence[Array], size: int) -> None:
         """Evaluate a step for every element of (rows, size). What is written may also be read."""
 
-    def unroll(
-        self,
-        cell: Cell,
-        gates: Array,
-        h: Array,
-        c: Array | None,
-        weights: Weights,
-        made: Layer,
-        reverse: bool,
-    ) -> None:
+    def unroll(self, direction: Direction, gates: Array, made: Layer) -> None:
         """Fill `made`, step by step, from what the steps take of the input (steps, rows, gates * size)."""
-        recurrence.unroll(self, cell, gates, h, c, weights, made, reverse)
+        recurrence.unroll(self, direction, gates, made)
 
-    def unroll_backward(
-        self,
-        cell: Cell,
-        grad: Array,
-        h: Array,
-        c: Array | None,
-        weights: Weights,
-        made: Layer,
-        slopes: Slopes,
-        reverse: bool,
-    ) -> None:
+    def unroll_backward(self, direction: Direction, grad: Array, made: Layer, slopes: Slopes) -> None:
         """Fill `slopes`, from the gradient of `made.out`.
 
         `slopes.h` and `slopes.c` hold the gradients of the last states before; of a cell without a cell state what is
         left in `slopes.c` belongs to the first hidden state, too.
         """
-        recurrence.unroll_backward(self, cell, grad, h, c, weights, made, slopes, reverse)
+        recurrence.unroll_backward(self, direction, grad, made, slopes)
 
     # -- indexing
     @abstractmethod

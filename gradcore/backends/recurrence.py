@@ -62,6 +62,21 @@ class Weights(NamedTuple):
     projection: Array | None  # (n, size)
 
 
+class Direction(NamedTuple):
+    """How a layer goes through the steps in one direction, beginning with states; arrays are C-contiguous."""
+
+    cell: Cell
+    h: Array  # (rows, n)
+    c: Array | None  # (rows, size), of a cell with a cell state
+    weights: Weights
+    reverse: bool  # from the last step to the first
+
+    @property
+    def state(self) -> Array:
+        """The units' own state before the first step."""
+        return self.c if self.cell.with_cell else self.h
+
+
 class Layer(NamedTuple):
     """What a layer makes of all steps.
 
@@ -87,38 +102,28 @@ def _steps(count: int, reverse: bool) -> range:
     return range(count - 1, -1, -1) if reverse else range(count)
 
 
-def layer(backend: Backend, cell: Cell, x: Array, h: Array, c: Array | None, weights: Weights, reverse: bool) -> Layer:
-    """All steps of a recurrent layer, from the last to the first if `reverse`; there is at least one.
-
-    For x (steps, rows, features), h (rows, n) and c (rows, size), all arrays C-contiguous.
-    """
+def layer(backend: Backend, direction: Direction, x: Array) -> Layer:
+    """All steps of a recurrent layer, at least one, for x (steps, rows, features), C-contiguous."""
+    cell, h, c, weights, reverse = direction
     (steps, rows), size, dtype = x.shape[:2], weights.hidden.shape[0] // cell.gates, x.dtype
-    bias, later = weights.input_bias, weights.hidden_bias
-    if bias is not None and later is not None and not cell.apart:
-        bias, later = _sum(backend, bias, later), None
+    bias = weights.input_bias
+    if bias is not None and weights.hidden_bias is not None and not cell.apart:
+        bias = _sum(backend, bias, weights.hidden_bias)
+        direction = Direction(cell, h, c, weights._replace(hidden_bias=None), reverse)
     gates = backend.linear(_rows(x), weights.input, bias).reshape(steps, rows, -1)
     hidden = backend.empty((steps, rows, size), dtype)
     states = backend.empty(hidden.shape, dtype) if cell.with_cell else hidden
     kept = backend.empty((steps, rows, cell.kept * size), dtype)
     out = hidden if weights.projection is None else backend.empty((steps, *h.shape), dtype)
     made = Layer(out, hidden, states, kept)
-    backend.unroll(cell, gates, h, c, weights._replace(hidden_bias=later), made, reverse)
+    backend.unroll(direction, gates, made)
     return made
 
 
-def unroll(
-    backend: Backend,
-    cell: Cell,
-    gates: Array,
-    h: Array,
-    c: Array | None,
-    weights: Weights,
-    made: Layer,
-    reverse: bool,
-) -> None:
+def unroll(backend: Backend, direction: Direction, gates: Array, made: Layer) -> None:
     """See `Backend.unroll`."""
+    (cell, h, _, weights, reverse), state = direction, direction.state
     out, hidden, states, kept = made
-    state = c if cell.with_cell else h
     # Multiplied by at every step, so it pays to have it in the order that products read it in.
     weight = weights.hidden if len(gates) == 1 else backend.copy(weights.hidden.T).T
     for t in _steps(len(gates), reverse):
@@ -141,21 +146,11 @@ class Slopes(NamedTuple):
     c: Array
 
 
-def unroll_backward(
-    backend: Backend,
-    cell: Cell,
-    grad: Array,
-    h: Array,
-    c: Array | None,
-    weights: Weights,
-    made: Layer,
-    slopes: Slopes,
-    reverse: bool,
-) -> None:
+def unroll_backward(backend: Backend, direction: Direction, grad: Array, made: Layer, slopes: Slopes) -> None:
     """See `Backend.unroll_backward`."""
+    (cell, _, _, weights, reverse), state = direction, direction.state
     size, recurrent, carried = made.hidden.shape[2], slopes.h, slopes.c
     nothing = backend.full(carried.shape, 0, carried.dtype)
-    state = c if cell.with_cell else h
     order = _steps(len(grad), not reverse)
     for t, before in zip(order, [*order[1:], None]):
         outside = grad[t]
@@ -172,21 +167,13 @@ def unroll_backward(
 
 
 def layer_backward(
-    backend: Backend,
-    cell: Cell,
-    grads: Sequence[Array | None],
-    x: Array,
-    h: Array,
-    c: Array | None,
-    weights: Weights,
-    made: Layer,
-    reverse: bool,
-    needs: Sequence[bool],
+    backend: Backend, direction: Direction, grads: Sequence[Array | None], x: Array, made: Layer, needs: Sequence[bool]
 ) -> tuple[Array | None, ...]:
     """The gradients of the x, h, c and weights of `layer`, of those of x and weights where `needs` says so.
 
     `grads` are those of all hidden states, of the last and of the last cell state; None stands for zeros.
     """
+    cell, h, _, weights, reverse = direction
     dtype, (steps, rows, size) = x.dtype, made.hidden.shape
     outside, last, carried = (
         backend.full(shape, 0, dtype) if g is None else g
@@ -196,7 +183,7 @@ def layer_backward(
     gates = backend.empty(inputs.shape, dtype) if cell.apart else inputs
     projected = None if weights.projection is None else backend.empty(made.out.shape, dtype)
     slopes = Slopes(inputs, gates, projected, backend.copy(last), backend.copy(carried))
-    backend.unroll_backward(cell, outside, h, c, weights, made, slopes, reverse)
+    backend.unroll_backward(direction, outside, made, slopes)
     need_x, _, _, need_input, need_hidden, *need_biases, need_projection = needs
     dx, dinput, _ = backend.linear_backward(inputs, x, weights.input, (need_x, need_input, False))
     dbias = backend.column_sum(_rows(inputs)) if any(need_biases) else None

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from ..backends import Array, backend_of
-from ..backends.recurrence import Cell, Layer, Step, Weights, layer, layer_backward
+from ..backends.recurrence import Cell, Direction, Layer, Step, Weights, layer, layer_backward
 from ..expr import Program
 from ..expr.calculus import gradients
 from ..expr.graph import make_const, make_input
@@ -99,20 +99,23 @@ def _whole(x: Array | None) -> Any:
 _INPUTS = ("input", "hx", "c_0", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
-def _run(cell: str, arrays: Sequence[Array | None], reverse: bool) -> Layer:
-    """All steps, of arrays in the order of `_INPUTS`."""
-    backend = one_backend(cell, arrays, _INPUTS)
+def _given(cell: str, arrays: Sequence[Array | None], reverse: bool) -> tuple[Direction, Array]:
+    """What the kernels take of arrays in the order of `_INPUTS`."""
     x, h, c, *weights = [_whole(a) for a in arrays]
-    return layer(backend, cell_of(cell), x, h, c, Weights(*weights), reverse)
+    return Direction(cell_of(cell), h, c, Weights(*weights), reverse), x
+
+
+def _run(cell: str, arrays: Sequence[Array | None], reverse: bool) -> Layer:
+    """All steps."""
+    return layer(one_backend(cell, arrays, _INPUTS), *_given(cell, arrays, reverse))
 
 
 def _gradients(
     cell: str, gs: Sequence[Array | None], arrays: Sequence[Array | None], made: Layer, reverse: bool, needs: Any
 ) -> tuple[Array | None, ...]:
-    """The gradients of such arrays."""
-    x, h, c, *weights = [_whole(a) for a in arrays]
-    grads = [_whole(g) for g in gs]
-    return layer_backward(backend_of(x), cell_of(cell), grads, x, h, c, Weights(*weights), made, reverse, needs)
+    """The gradients of the arrays."""
+    direction, x = _given(cell, arrays, reverse)
+    return layer_backward(backend_of(x), direction, [_whole(g) for g in gs], x, made, needs)
 
 
 def _in_plain_ops(

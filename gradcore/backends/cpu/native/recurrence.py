@@ -11,7 +11,7 @@ import numpy as np
 from ...base import Array
 from ...cpp import cells
 from ...cpp.types import computed
-from ...recurrence import Cell, Layer, Slopes, Step, Weights
+from ...recurrence import Cell, Direction, Layer, Slopes, Step
 from ..backend import CpuBackend
 from ..threads import get_num_threads, parallel
 from .calls import GRAIN, Kernel, functions
@@ -60,36 +60,18 @@ def _over_rows(kernel: Kernel, arrays: tuple[Array | None, ...], made: Layer, ga
 class NativeRecurrence(CpuBackend):
     """All steps of some rows in one call."""
 
-    def unroll(
-        self,
-        cell: Cell,
-        gates: Array,
-        h: Array,
-        c: Array | None,
-        weights: Weights,
-        made: Layer,
-        reverse: bool,
-    ) -> None:
+    def unroll(self, direction: Direction, gates: Array, made: Layer) -> None:
+        cell, h, c, weights, reverse = direction
         native = _kernels(cell, gates.dtype)
         if native is None:
-            return super().unroll(cell, gates, h, c, weights, made, reverse)
+            return super().unroll(direction, gates, made)
         arrays = (gates, h, c, weights.hidden, weights.hidden_bias, weights.projection, *made)
         return _over_rows(native.unroll, arrays, made, cell.gates, reverse)
 
-    def unroll_backward(
-        self,
-        cell: Cell,
-        grad: Array,
-        h: Array,
-        c: Array | None,
-        weights: Weights,
-        made: Layer,
-        slopes: Slopes,
-        reverse: bool,
-    ) -> None:
+    def unroll_backward(self, direction: Direction, grad: Array, made: Layer, slopes: Slopes) -> None:
+        cell, _, _, weights, reverse = direction
         native = _kernels(cell, grad.dtype)
         if native is None:
-            return super().unroll_backward(cell, grad, h, c, weights, made, slopes, reverse)
-        state = c if cell.with_cell else h
-        arrays = (grad, state, weights.hidden, weights.projection, made.states, made.kept, *slopes)
+            return super().unroll_backward(direction, grad, made, slopes)
+        arrays = (grad, direction.state, weights.hidden, weights.projection, made.states, made.kept, *slopes)
         return _over_rows(native.unroll_backward, arrays, made, cell.gates, reverse)
