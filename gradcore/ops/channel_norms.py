@@ -135,15 +135,26 @@ def _merged(x: Any, channels: bool) -> Any:
     return reshape(x, shape=(x.shape[0] * x.shape[1], *x.shape[2:]))
 
 
-def _forward(
-    backend: Any,
+def _name(node: Any) -> str:
+    return f"Native{'Batch' if node.attrs['groups'] is None else 'Group'}NormBackward0"
+
+
+@array_op(public=False, grad_name=_name)
+def channel_norm(
     input: Array,
     weight: Array | None,
     bias: Array | None,
     mean: Array,
     rstd: Array,
     groups: int | None,
+    eps: float,
 ) -> Array:
+    """`(x - mean) / sqrt(variance + eps) * weight + bias`, over a group's channels and the further dimensions or, if
+    `groups` is None, over all dimensions but the second.
+
+    `mean` and `rstd` are what `channel_moments` gives for the input.
+    """
+    backend = _check("batch_norm" if groups is None else "group_norm", input, weight, bias)
     layout, x = _Layout(input.shape, groups), _whole(input)
     parameters = [p.reshape(layout.parameter) for p in (weight, bias) if p is not None]
     statistics = [s.reshape(layout.statistic) for s in (mean, rstd)]
@@ -153,7 +164,32 @@ def _forward(
     return out.reshape(input.shape)
 
 
-def _backward(
+@channel_norm.batching
+def _channel_norm_batch(
+    inputs: Sequence[Any],
+    shapes: Sequence[Any],
+    batched: Sequence[bool],
+    size: int,
+    groups: int | None,
+    eps: float,
+) -> Any:
+    over_images = groups is None
+    if not over_images and (batched[1] or batched[2]):
+        return NotImplemented
+    each = [i for i in range(1 if over_images else 3, 5) if inputs[i] is not None]
+    x, *others = _every((0, *each), inputs, shapes, batched, size)
+    given = [_merged(x, over_images), *inputs[1:]]
+    for i, other in zip(each, others):
+        given[i] = reshape(other, shape=(size * other.shape[1],))
+    out = channel_norm(*given, groups=groups, eps=eps)
+    images, *sizes = shapes[0]
+    if over_images:
+        return transpose(reshape(out, shape=(images, size, *sizes)), dim0=0, dim1=1)
+    return reshape(out, shape=(size, images, *sizes))
+
+
+@channel_norm.joint_derivative
+def _rule(
     g: Array,
     input: Array,
     weight: Array | None,
@@ -162,6 +198,7 @@ def _backward(
     groups: int | None,
     needs: tuple[bool, ...],
 ) -> tuple[Array | None, ...]:
+    # On arrays only: a higher derivative is taken of the composite below.
     backend, layout, work = backend_of(g), _Layout(input.shape, groups), wide(input.dtype)
     kept = input.dtype if weight is None else weight.dtype
     if not input.size:
@@ -193,7 +230,8 @@ def _backward(
     return tuple(found)
 
 
-def _composite(input: Any, weight: Any, bias: Any, groups: int | None, eps: float) -> Any:
+@channel_norm.composite_of
+def _composite(input: Any, weight: Any, mean: Any, rstd: Any, groups: int | None, eps: float, bias: Any = None) -> Any:
     layout = _Layout(tuple(input.shape), groups)
     x = reshape(widened(input), shape=layout.shape)
     dims = (0, 2, 3) if groups is None else (2, 3)
@@ -204,88 +242,3 @@ def _composite(input: Any, weight: Any, bias: Any, groups: int | None, eps: floa
     dtype = array_of(input).dtype
     out = out if array_of(out).dtype == dtype else to_copy(out, dtype=dtypes.from_numpy(dtype))
     return reshape(out, shape=tuple(input.shape))
-
-
-@array_op(name="native_batch_norm", public=False, grad_name="NativeBatchNormBackward0")
-def batch_norm(input: Array, weight: Array | None, bias: Array | None, mean: Array, rstd: Array, eps: float) -> Array:
-    """`(x - mean) / sqrt(variance + eps) * weight + bias`, over all dimensions but the second.
-
-    `mean` and `rstd` are what `channel_moments` gives for the input.
-    """
-    backend = _check("batch_norm", input, weight, bias)
-    return _forward(backend, input, weight, bias, mean, rstd, None)
-
-
-@batch_norm.batching
-def _batch_norm_batch(
-    inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int, eps: float
-) -> Any:
-    images, channels = shapes[0][:2]
-    given = [i for i, x in enumerate(inputs) if x is not None]
-    x, *others = _every(given, inputs, shapes, batched, size)
-    flat = dict(zip(given[1:], [reshape(p, shape=(size * channels,)) for p in others]))
-    out = batch_norm(_merged(x, True), *(flat.get(i) for i in range(1, 5)), eps=eps)
-    return transpose(reshape(out, shape=(images, size, *shapes[0][1:])), dim0=0, dim1=1)
-
-
-@batch_norm.joint_derivative
-def _batch_norm_rule(
-    g: Array,
-    input: Array,
-    weight: Array | None,
-    mean: Array,
-    rstd: Array,
-    needs: tuple[bool, ...],
-) -> Any:
-    # On arrays only: a higher derivative is taken of the composite below.
-    return _backward(g, input, weight, mean, rstd, None, needs)
-
-
-@batch_norm.composite_of
-def _batch_norm_composite(input: Any, weight: Any, mean: Any, rstd: Any, eps: float, bias: Any = None) -> Any:
-    return _composite(input, weight, bias, None, eps)
-
-
-@array_op(name="native_group_norm", public=False, grad_name="NativeGroupNormBackward0")
-def group_norm(
-    input: Array, weight: Array | None, bias: Array | None, mean: Array, rstd: Array, groups: int, eps: float
-) -> Array:
-    """`(x - mean) / sqrt(variance + eps) * weight + bias`, over a group's channels and the further dimensions.
-
-    `mean` and `rstd` are what `channel_moments` gives for the input.
-    """
-    backend = _check("group_norm", input, weight, bias)
-    return _forward(backend, input, weight, bias, mean, rstd, groups)
-
-
-@group_norm.batching
-def _group_norm_batch(
-    inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int, groups: int, eps: float
-) -> Any:
-    if batched[1] or batched[2]:
-        return NotImplemented
-    x, *moments = _every((0, 3, 4), inputs, shapes, batched, size)
-    mean, rstd = (reshape(m, shape=(size * m.shape[1],)) for m in moments)
-    out = group_norm(_merged(x, False), inputs[1], inputs[2], mean, rstd, groups=groups, eps=eps)
-    return reshape(out, shape=(size, *shapes[0]))
-
-
-@group_norm.joint_derivative
-def _group_norm_rule(
-    g: Array,
-    input: Array,
-    weight: Array | None,
-    mean: Array,
-    rstd: Array,
-    needs: tuple[bool, ...],
-    groups: int,
-) -> Any:
-    # On arrays only: a higher derivative is taken of the composite below.
-    return _backward(g, input, weight, mean, rstd, groups, needs)
-
-
-@group_norm.composite_of
-def _group_norm_composite(
-    input: Any, weight: Any, mean: Any, rstd: Any, groups: int, eps: float, bias: Any = None
-) -> Any:
-    return _composite(input, weight, bias, groups, eps)

@@ -89,7 +89,7 @@ def batch_norm(
     if not training:
         return _evaluated(input, running_mean, running_var, weight, bias, eps)
     mean, variance, rstd = _moments(input, None, eps)
-    out = apply(channel_norms.batch_norm, (input, weight, bias, mean, rstd), {"eps": float(eps)})
+    out = apply(channel_norms.channel_norm, (input, weight, bias, mean, rstd), {"groups": None, "eps": float(eps)})
     if count:
         _update(running_mean, mean, momentum)
         _update(running_var, variance, momentum, count / (count - 1))
@@ -128,7 +128,7 @@ def instance_norm(
         return _evaluated(input, running_mean, running_var, weight, bias, eps)
     attrs = {"groups": channels, "eps": float(eps)}
     mean, variance, rstd = _moments(input, channels, eps)
-    out = apply(channel_norms.group_norm, (input, weight, bias, mean, rstd), attrs)
+    out = apply(channel_norms.channel_norm, (input, weight, bias, mean, rstd), attrs)
     if count and input.shape[0]:
         _update(running_mean, mean, momentum)
         _update(running_var, variance, momentum, count / (count - 1))
@@ -168,7 +168,7 @@ def group_norm(
             )
     attrs = {"groups": num_groups, "eps": float(eps)}
     mean, _, rstd = _moments(input, num_groups, eps)
-    return apply(channel_norms.group_norm, (input, weight, bias, mean, rstd), attrs)
+    return apply(channel_norms.channel_norm, (input, weight, bias, mean, rstd), attrs)
 
 
 def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
