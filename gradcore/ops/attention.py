@@ -62,10 +62,7 @@ def _batch(inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool]
 @attention.joint_derivative
 def _rule(
     g: Array,
-    query: Array,
-    key: Array,
-    value: Array,
-    mask: Array | None,
+    inputs: tuple[Array, Array, Array, Array | None],
     result: Array,
     result1: Array,
     causal: bool,
@@ -74,14 +71,14 @@ def _rule(
     needs: tuple[bool, ...],
 ) -> Any:
     # On arrays only: a higher derivative is taken of the composite below.
-    inputs = _given(query, key, value, mask, causal, scale, dropout)
-    slopes = None
+    given, slopes = _given(*inputs, causal, scale, dropout), None
     if needs[3]:  # an array of all scores in any case
+        query, key, value, mask = inputs
         weights = probabilities(query, key, mask, causal, scale)
         inner = sum_op(mul(g, result), dim=-1, keepdim=True)
         towards = _dropped(matmul(g, transposed(each_head(value, query))), dropout)
         slopes = mul(weights, sub(towards, inner))
-    return *backend_of(g).attention_backward(_whole(g), inputs, result, result1), slopes
+    return *backend_of(g).attention_backward(_whole(g), given, result, result1), slopes
 
 
 def each_head(x: Any, query: Any) -> Any:

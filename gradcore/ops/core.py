@@ -253,9 +253,9 @@ class ArrayOp(Op):
     an input's name to a function that returns its gradient; `rules["*"]` is one function that returns all of them, for
     gradients computed together. What a rule needs it names in its parameters:
 
-    `g` (the gradient; `gs`, a tuple, for ops with several results), an input, `result` (`result1`, ... for further
-    ones), an attribute, `NAME_shape`, `NAME_dtype` and `NAME_device` of an input, `needs` (which gradients are
-    wanted). Only what is named is kept alive.
+    `g` (the gradient; `gs`, a tuple, for ops with several results), an input, `inputs` (all of them), `result`
+    (`result1`, ... for further ones), an attribute, `NAME_shape`, `NAME_dtype` and `NAME_device` of an input, `needs`
+    (which gradients are wanted). Only what is named is kept alive.
     """
 
     def __init__(self, function: Callable[..., Any], name: str | None = None, grad_name: GradName | None = None):
@@ -331,13 +331,15 @@ class ArrayOp(Op):
             rules = [self.rules[n] if need else None for n, need in zip(self.inputs, needs)]
         wanted = [tuple(inspect.signature(r).parameters) if r is not None else () for r in rules]
         names = {n for w in wanted for n in w}
-        kept = () if self.variadic else tuple(i for i, n in enumerate(self.inputs) if n in names)
+        kept = () if self.variadic else tuple(i for i, n in enumerate(self.inputs) if n in names or "inputs" in names)
         results = sorted(n for n in names if re.fullmatch(r"result\d*", n))
         outputs = tuple(int(n[6:] or 0) for n in results)
 
         # Generated: where each of a rule's parameters is found is settled here, not at every backward pass.
         scope: dict[str, Any] = {"needs": needs, "backend_of": backend_of, "nothing": (None,) * len(_FIELDS)}
         places = {"g": "gs[0]", "gs": "gs", "needs": "needs"}
+        if not self.variadic:
+            places["inputs"] = f"saved[:{len(kept)}]"
         places.update({self.inputs[p]: f"saved[{k}]" for k, p in enumerate(kept)})
         places.update({n: f"saved[{k}]" for k, n in enumerate(results, len(kept))})
         described = []  # for each input the text of its meta

@@ -32,19 +32,11 @@ def ctc_loss(
 
 @ctc_loss.joint_derivative
 def _rule(
-    g: Array,
-    input: Array,
-    labels: Array,
-    input_lengths: Array,
-    label_lengths: Array,
-    result: Array,
-    result1: Array,
-    blank: int,
-    zero_infinity: bool,
+    g: Array, inputs: tuple[Array, Array, Array, Array], result: Array, result1: Array, blank: int, zero_infinity: bool
 ) -> Any:
     # On arrays only: a higher derivative is taken of the composite below.
-    inputs = CtcInputs(input, labels, input_lengths, label_lengths, blank)
-    return backend_of(input).ctc_loss_backward(g, inputs, result, result1, zero_infinity), None, None, None
+    dx = backend_of(g).ctc_loss_backward(g, CtcInputs(*inputs, blank), result, result1, zero_infinity)
+    return dx, None, None, None
 
 
 @elementwise(method=False, derivative=lambda g: (None,))

@@ -7,7 +7,7 @@ tensors it is the definition that higher derivatives are taken of.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from ..backends import Array, backend_of
@@ -119,16 +119,25 @@ def _gradients(
 
 
 def _in_plain_ops(
-    cell: str, x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, projection: Any, reverse: bool
+    cell: str,
+    input: Any,
+    h: Any,
+    weight_ih: Any,
+    weight_hh: Any,
+    bias_ih: Any,
+    bias_hh: Any,
+    reverse: bool,
+    c: Any = None,
+    projection: Any = None,
 ) -> tuple[Any, Any, Any]:
     """The hidden states of all steps, and the last hidden and cell states."""
     function, count = _CELLS[cell]
-    gates = linear(x, w_ih, b_ih)
+    gates = linear(input, weight_ih, bias_ih)
     steps, size = gates.shape[0], gates.shape[2] // count
     outs: list[Any] = [None] * steps
     order = range(steps)
     for t in reversed(order) if reverse else order:
-        both = squeeze(narrow(gates, dim=0, start=t, length=1), dim=0), linear(h, w_hh, b_hh)
+        both = squeeze(narrow(gates, dim=0, start=t, length=1), dim=0), linear(h, weight_hh, bias_hh)
         parts = [[narrow(v, dim=1, start=k * size, length=size) for k in range(count)] for v in both]
         h, *rest = function(parts[0], parts[1], h if c is None else c)
         c = None if c is None else rest[0]
@@ -163,14 +172,7 @@ def lstm_layer(
 @lstm_layer.joint_derivative
 def _lstm_rule(
     gs: Any,
-    input: Array,
-    h: Array,
-    c: Array,
-    weight_ih: Array,
-    weight_hh: Array,
-    bias_ih: Array | None,
-    bias_hh: Array | None,
-    projection: Array | None,
+    inputs: Sequence[Array | None],
     result: Array,
     result3: Array,
     result4: Array,
@@ -178,24 +180,11 @@ def _lstm_rule(
     reverse: bool,
     needs: tuple[bool, ...],
 ) -> Any:
-    # On arrays only: a higher derivative is taken of the composite below, which wants the biases.
-    arrays = (input, h, c, weight_ih, weight_hh, bias_ih, bias_hh, projection)
-    return _gradients("lstm", gs, arrays, Layer(result, result3, result4, result5), reverse, needs)
+    # On arrays only: a higher derivative is taken of the composite, which wants the biases.
+    return _gradients("lstm", gs, inputs, Layer(result, result3, result4, result5), reverse, needs)
 
 
-@lstm_layer.composite_of
-def _lstm_composite(
-    input: Any,
-    h: Any,
-    c: Any,
-    weight_ih: Any,
-    weight_hh: Any,
-    bias_ih: Any,
-    bias_hh: Any,
-    projection: Any,
-    reverse: bool,
-) -> tuple[Any, Any, Any]:
-    return _in_plain_ops("lstm", input, h, c, weight_ih, weight_hh, bias_ih, bias_hh, projection, reverse)
+lstm_layer.composite_of(partial(_in_plain_ops, "lstm"))
 
 
 @array_op(name="rnn_layer", public=False, results=2, precision=LOWER)
@@ -221,30 +210,20 @@ def rnn_layer(
 @rnn_layer.joint_derivative
 def _rnn_rule(
     gs: Any,
-    input: Array,
-    h: Array,
-    weight_ih: Array,
-    weight_hh: Array,
-    bias_ih: Array | None,
-    bias_hh: Array | None,
+    inputs: Sequence[Array | None],
     result: Array,
     result2: Array,
     cell: str,
     reverse: bool,
     needs: tuple[bool, ...],
 ) -> Any:
-    # On arrays only: a higher derivative is taken of the composite below, which wants the biases.
-    arrays = (input, h, None, weight_ih, weight_hh, bias_ih, bias_hh, None)
-    made = Layer(result, result, result, result2)
+    # On arrays only: a higher derivative is taken of the composite, which wants the biases.
+    arrays, made = (*inputs[:2], None, *inputs[2:], None), Layer(result, result, result, result2)
     found = _gradients(cell, (*gs, None), arrays, made, reverse, (*needs[:2], False, *needs[2:], False))
     return *found[:2], *found[3:7]
 
 
-@rnn_layer.composite_of
-def _rnn_composite(
-    input: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any, bias_hh: Any, cell: str, reverse: bool
-) -> tuple[Any, Any]:
-    return _in_plain_ops(cell, input, h, None, weight_ih, weight_hh, bias_ih, bias_hh, None, reverse)[:2]
+rnn_layer.composite_of(lambda **given: _in_plain_ops(**given)[:2])
 
 
 lstm_layer.fill_grads = rnn_layer.fill_grads = False
