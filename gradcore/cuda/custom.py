@@ -16,7 +16,7 @@ from ..autograd.variable import Variable
 from ..backends import Array, backend_of, cpu
 from ..backends.cpp.types import half_header, stored
 from ..dtypes import dtype
-from ..ops.core import Attrs, Op, Plan, make_function, one_backend
+from ..ops.core import Attrs, Op, Plan, make_function, one_backend, whole
 
 __all__ = ["Launch", "kernel_op"]
 
@@ -186,7 +186,7 @@ class KernelOp(Op):
 
     def run(self, inputs: Sequence[Any], attrs: Attrs) -> Any:
         backend = one_backend(self.name, inputs, self.inputs)
-        given = {**dict(zip(self.inputs, map(_contiguous, inputs))), **attrs}
+        given = {**dict(zip(self.inputs, map(whole, inputs))), **attrs}
         wanted = _chosen(self.outputs, given) if self.outputs else {"out": (inputs[0].shape, inputs[0].dtype)}
         made = {n: backend.empty(tuple(shape), _numpy(d)) for n, (shape, d) in wanted.items()}
         self.names = tuple(made)
@@ -206,7 +206,7 @@ class KernelOp(Op):
 
         def backward(gs: Sequence[Any], saved: Sequence[Any], attrs: Attrs, meta: Any) -> Sequence[Any]:
             backend = backend_of(gs[0])
-            arrays = dict(zip((*self.inputs, *(self.names[i] for i in kept)), map(_contiguous, saved)))
+            arrays = dict(zip((*self.inputs, *(self.names[i] for i in kept)), map(whole, saved)))
             grads = {
                 n: backend.empty(arrays[n].shape, arrays[n].dtype) if need and n in kernel.grads else None
                 for n, need in zip(self.inputs, needs)
@@ -214,7 +214,7 @@ class KernelOp(Op):
             if gs[0].size:
                 written = {f"grad_{n}": a for n, a in grads.items()}
                 types = {n: arrays.get(n, gs[0]).dtype for n in (*self.inputs, *self.names)}
-                kernel(backend, types, {**arrays, **attrs, "g": _contiguous(gs[0]), **written})
+                kernel(backend, types, {**arrays, **attrs, "g": whole(gs[0]), **written})
             else:
                 grads = {n: None if a is None else backend.full(a.shape, 0, a.dtype) for n, a in grads.items()}
             return list(grads.values())
@@ -251,10 +251,6 @@ def _run(op: Any, inputs: tuple[Any, ...], attrs: Attrs) -> Any:
 
 def _chosen(function: Callable[..., Any], given: Mapping[str, Any]) -> Any:
     return function(**{n: given[n] for n in inspect.signature(function).parameters})
-
-
-def _contiguous(array: Array) -> Array:
-    return array if array.flags.c_contiguous else backend_of(array).copy(array)
 
 
 def _numpy(given: Any) -> np.dtype:

@@ -14,20 +14,12 @@ from ..backends import Array, backend_of
 from ..backends.attention import AttentionInputs, Dropout
 from .activations import dropout as drop
 from .arithmetic import add, eq, mul, sub, where
-from .core import array_of, array_op, one_backend
+from .core import array_of, array_op, one_backend, whole
 from .linalg import matmul, transposed
 from .reductions import amax
 from .reductions import sum as sum_op
 from .rows import softmax
 from .shape import each_batched, expand, reshape
-
-
-def _whole(x: Array) -> Array:
-    return x if x.flags.c_contiguous else backend_of(x).copy(x)
-
-
-def _given(query: Array, key: Array, value: Array, *others: Any) -> AttentionInputs:
-    return AttentionInputs(_whole(query), _whole(key), _whole(value), *others)
 
 
 @array_op(name="attention", public=False, grad_name="ScaledDotProductAttentionBackward0")
@@ -46,15 +38,15 @@ def attention(
     rows' log-sum-exp.
     """
     backend = one_backend("scaled_dot_product_attention", (query, key, value, mask), ("query", "key", "value", "mask"))
-    return backend.attention(_given(query, key, value, mask, causal, scale, dropout))
+    return backend.attention(AttentionInputs(whole(query), whole(key), whole(value), mask, causal, scale, dropout))
 
 
 @attention.batching
 def _batch(inputs: Sequence[Any], shapes: Sequence[Any], batched: Sequence[bool], size: int, attrs: Any) -> Any:
     # The members' heads are heads of one.
     count = 3 if inputs[3] is None else 4
-    whole = each_batched(inputs[:count], shapes[:count], batched[:count], size)
-    heads = [reshape(x, shape=(size * x.shape[1], *x.shape[2:])) for x in whole]
+    each = each_batched(inputs[:count], shapes[:count], batched[:count], size)
+    heads = [reshape(x, shape=(size * x.shape[1], *x.shape[2:])) for x in each]
     out = attention(*heads, *(None,) * (4 - count), **attrs)
     return reshape(out, shape=(size, out.shape[0] // size, *out.shape[1:]))
 
@@ -71,14 +63,15 @@ def _rule(
     needs: tuple[bool, ...],
 ) -> Any:
     # On arrays only: a higher derivative is taken of the composite below.
-    given, slopes = _given(*inputs, causal, scale, dropout), None
+    query, key, value, mask = inputs
+    given = AttentionInputs(whole(query), whole(key), whole(value), mask, causal, scale, dropout)
+    slopes = None
     if needs[3]:  # an array of all scores in any case
-        query, key, value, mask = inputs
         weights = probabilities(query, key, mask, causal, scale)
         inner = sum_op(mul(g, result), dim=-1, keepdim=True)
         towards = _dropped(matmul(g, transposed(each_head(value, query))), dropout)
         slopes = mul(weights, sub(towards, inner))
-    return *backend_of(g).attention_backward(_whole(g), given, result, result1), slopes
+    return *backend_of(g).attention_backward(whole(g), given, result, result1), slopes
 
 
 def each_head(x: Any, query: Any) -> Any:

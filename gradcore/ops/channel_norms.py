@@ -22,7 +22,7 @@ from ..backends.cpp.types import wide
 from ..expr import Program, trace
 from .arithmetic import add, mul, sub
 from .convert import to_copy
-from .core import array_of, array_op, one_backend
+from .core import array_of, array_op, one_backend, whole
 from .functions import rsqrt
 from .norms import check_mixed, widened
 from .reductions import mean as mean_op
@@ -82,10 +82,6 @@ class _Layout:
         self.summed = (images if self.batch else 1, statistics, self.each, self.elements)
 
 
-def _whole(x: Array) -> Array:
-    return x if x.flags.c_contiguous else backend_of(x).copy(x)
-
-
 def _check(op: str, input: Array, weight: Array | None, bias: Array | None) -> Any:
     if not dtypes.from_numpy(input.dtype).is_floating_point:
         kernel = "batch_norm" if op == "batch_norm" else "GroupNormKernelImpl"
@@ -106,7 +102,7 @@ def channel_moments(input: Array, groups: int | None, eps: float) -> tuple[Array
     """
     backend, layout, work = backend_of(input), _Layout(input.shape, groups), wide(input.dtype)
     if input.size:
-        return backend.channel_moments(_whole(input).reshape(layout.moments), eps)
+        return backend.channel_moments(whole(input).reshape(layout.moments), eps)
     mean, variance, rstd = (backend.full((layout.moments[1],), n, work) for n in (0, 0 if groups is None else 1, 1))
     return mean, variance, rstd
 
@@ -155,7 +151,7 @@ def channel_norm(
     `mean` and `rstd` are what `channel_moments` gives for the input.
     """
     backend = _check("batch_norm" if groups is None else "group_norm", input, weight, bias)
-    layout, x = _Layout(input.shape, groups), _whole(input)
+    layout, x = _Layout(input.shape, groups), whole(input)
     parameters = [p.reshape(layout.parameter) for p in (weight, bias) if p is not None]
     statistics = [s.reshape(layout.statistic) for s in (mean, rstd)]
     program = _normal(weight is not None, bias is not None)
@@ -204,7 +200,7 @@ def _rule(
     if not input.size:
         dw, db = (backend.full((layout.channels,), 0, kept) if need else None for need in needs[1:3])
         return backend.full(input.shape, 0, input.dtype) if needs[0] else None, dw, db, None, None
-    g, x = _whole(g), _whole(input)
+    g, x = whole(g), whole(input)
     level, slope = backend.channel_sums(g.reshape(layout.summed), x.reshape(layout.summed), mean, rstd)
     found: list[Array | None] = [None] * 5
     if needs[1] or needs[2]:

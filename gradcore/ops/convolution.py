@@ -11,15 +11,11 @@ from typing import Any
 
 from ..backends import Array, Sliding, backend_of
 from .arithmetic import add, mul
-from .core import Op, array_op, one_backend
+from .core import Op, array_op, one_backend, whole
 from .reductions import sum as sum_op
 from .shape import each_batched, reshape, transpose
 
 Size = tuple[int, ...]
-
-
-def _whole(x: Array) -> Array:
-    return x if x.flags.c_contiguous else backend_of(x).copy(x)
 
 
 def _of_nothing(shape: Size, like: Array, bias: Array | None) -> Array:
@@ -40,7 +36,7 @@ def convolution(input: Array, weight: Array, bias: Array | None, sliding: Slidin
     shape = (input.shape[0], weight.shape[0], *size)
     if not (prod(shape) and input.size and weight.size):
         return _of_nothing(shape, input, bias)
-    return backend.convolution(_whole(input), weight, bias, sliding, size, groups)
+    return backend.convolution(whole(input), weight, bias, sliding, size, groups)
 
 
 @array_op(public=False, grad_name="ConvolutionBackward0")
@@ -50,7 +46,7 @@ def transposed(input: Array, weight: Array, bias: Array | None, sliding: Sliding
     shape = (input.shape[0], weight.shape[1] * groups, *size)
     if not (prod(shape) and input.size and weight.size):
         return _of_nothing(shape, input, bias)
-    return backend.convolution_input(_whole(input), weight, bias, sliding, size, groups)
+    return backend.convolution_input(whole(input), weight, bias, sliding, size, groups)
 
 
 @array_op(public=False, grad_name="ConvolutionBackward0", linear=["grad", "input"])
@@ -59,7 +55,7 @@ def weight_gradient(grad: Array, input: Array, sliding: Sliding, groups: int) ->
     shape = (grad.shape[1], input.shape[1] // groups, *sliding.kernel)
     if not (prod(shape) and grad.size and input.size):
         return _of_nothing(shape, input, None)
-    return backend_of(input).convolution_weight(_whole(grad), _whole(input), sliding, groups)
+    return backend_of(input).convolution_weight(whole(grad), whole(input), sliding, groups)
 
 
 def _by_channel(g: Any) -> Any:

@@ -415,6 +415,11 @@ def array_of(value: Any) -> Array:
     return getattr(value, "_array", value)
 
 
+def whole(x: Array) -> Array:
+    """`x` if it is C-contiguous, else a copy that is."""
+    return x if x.flags.c_contiguous else backend_of(x).copy(x)
+
+
 def concrete(array: Any) -> Array:
     """The array itself, or the one at the bottom of what stands for one: for checks of values, whatever their shape."""
     return getattr(array, "concrete", array)

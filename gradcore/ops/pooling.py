@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from ..backends import Array, Windows, backend_of
-from .core import Op, array_op
+from .core import Op, array_op, whole
 from .shape import each_batched
 
 Pools = tuple[Windows, ...]
@@ -15,7 +15,7 @@ Pools = tuple[Windows, ...]
 
 def _planes(x: Array, dims: int) -> Array:
     """`x` as C-contiguous (planes, *spatial)."""
-    x = x if x.flags.c_contiguous else backend_of(x).copy(x)
+    x = whole(x)
     return x if x.ndim == dims + 1 else x.reshape(prod(x.shape[: x.ndim - dims]), *x.shape[x.ndim - dims :])
 
 

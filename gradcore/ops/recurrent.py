@@ -17,7 +17,7 @@ from ..expr.calculus import gradients
 from ..expr.graph import make_const, make_input
 from .activations import relu
 from .arithmetic import add, mul, sub
-from .core import array_op, one_backend
+from .core import array_op, one_backend, whole
 from .functions import sigmoid, tanh
 from .linalg import linear
 from .precision import LOWER
@@ -92,8 +92,8 @@ def cell_of(name: str) -> Cell:
     )
 
 
-def _whole(x: Array | None) -> Any:
-    return x if x is None or x.flags.c_contiguous else backend_of(x).copy(x)
+def _whole(arrays: Sequence[Array | None]) -> list[Any]:
+    return [x if x is None else whole(x) for x in arrays]
 
 
 _INPUTS = ("input", "hx", "c_0", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
@@ -101,7 +101,7 @@ _INPUTS = ("input", "hx", "c_0", "weight_ih", "weight_hh", "bias_ih", "bias_hh",
 
 def _given(cell: str, arrays: Sequence[Array | None], reverse: bool) -> tuple[Direction, Array]:
     """What the kernels take of arrays in the order of `_INPUTS`."""
-    x, h, c, *weights = [_whole(a) for a in arrays]
+    x, h, c, *weights = _whole(arrays)
     return Direction(cell_of(cell), h, c, Weights(*weights), reverse), x
 
 
@@ -115,7 +115,7 @@ def _gradients(
 ) -> tuple[Array | None, ...]:
     """The gradients of the arrays."""
     direction, x = _given(cell, arrays, reverse)
-    return layer_backward(backend_of(x), direction, [_whole(g) for g in gs], x, made, needs)
+    return layer_backward(backend_of(x), direction, _whole(gs), x, made, needs)
 
 
 def _in_plain_ops(

@@ -7,7 +7,7 @@ from typing import Any
 from .. import dtypes
 from ..backends import Array, backend_of
 from .arithmetic import div, eq, mul, ne, neg, sub, where
-from .core import array_of, array_op, concrete, one_backend
+from .core import array_of, array_op, concrete, one_backend, whole
 from .dims import wrap_dim
 from .functions import exp
 from .precision import CUDA_FLOAT32, FLOAT32
@@ -23,7 +23,7 @@ def _as_rows(x: Array, dim: int) -> Array:
     n = x.shape[dim] if x.ndim else 1
     moved = backend_of(x).xp.moveaxis(x, dim, -1) if x.ndim else x
     rows = moved.reshape(x.size // n if n else 0, n)
-    return rows if rows.flags.c_contiguous else backend_of(x).copy(rows)
+    return whole(rows)
 
 
 def _from_rows(rows: Array, shape: tuple[int, ...], dim: int) -> Array:

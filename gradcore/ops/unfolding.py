@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from ..backends import Array, Sliding, backend_of
-from .core import array_op
+from .core import array_op, whole
 from .shape import reshape
 
 Size = tuple[int, ...]
@@ -18,8 +18,7 @@ def im2col(input: Array, sliding: Sliding, places: Size) -> Array:
     rows = input.shape[1] * prod(sliding.kernel)
     if not input.size:
         return backend.full((images, rows, prod(places)), 0, input.dtype)
-    whole = input if input.flags.c_contiguous else backend.copy(input)
-    return backend.unfold(whole, sliding, places).reshape(rows, images, -1).swapaxes(0, 1)
+    return backend.unfold(whole(input), sliding, places).reshape(rows, images, -1).swapaxes(0, 1)
 
 
 @array_op(public=False, grad_name="Col2ImBackward0", linear=["columns"])
