@@ -248,14 +248,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
   Sums to_keys(lane), to_values(lane);
   for (int member = 0; member < given.group; member++) {
     const long long head = place.head * given.group + member, line = head * given.n;
+    const M *own_mask = MASKED ? mask + head * given.mask_head : mask;
     for (int first = CAUSAL ? place.first / COLS * COLS : 0; first < given.n; first += COLS) {
       load(queries, q, grads, grad, head, first, given.n, given);
 #pragma unroll
       for (int j = 0; j < COLS / LANES; j++) {
         const int col = lane + j * LANES, query = first + col;
         const bool there = query < given.n;
-        const A s = score(dot(queries.at[col], keys.at[place.row]), MASKED ? mask + head * given.mask_head : mask, given,
-                          query, row);
+        const A s = score(dot(queries.at[col], keys.at[place.row]), own_mask, given, query, row);
         const A p = gc::exp(s - (there ? lse[line + query] : gc::infinity<A>()));
         const A factor = given.dropout(head, query, row);
         weights[place.row][col] = p * factor;
