@@ -45,8 +45,9 @@ _PASSES = (
     "million elements stay in the cache, so no traffic to memory hides them"
 )
 _ACTIVATIONS = {
-    "ops/silu-1e6 native": "PyTorch takes 0.6 ms in some runs and 1.1 ms in others, gradcore 0.5 to 0.6 ms",
-    "ops/softplus-1e6 native": "0.60 in the run before this one",
+    "ops/silu-1e6 native": "PyTorch takes 0.6 ms in some runs and 1.1 ms in others, gradcore 0.5 to 0.7 ms",
+    "ops/gelu-1e6 native": "0.33 and 0.49 in the two runs before this one, in which PyTorch took 3.5 and 2.1 ms",
+    "ops/softplus-1e6 native": "0.56 in both runs before this one",
 }
 _ONE_EXPRESSION = "an optimizer's step is one expression for all devices, which costs NumPy some calls"
 _NETWORKS = {
@@ -54,15 +55,9 @@ _NETWORKS = {
         "a third of the step are matrix products, the rest passes over arrays in memory, during which OpenBLAS's idle "
         "thread spins on one of the two cores: with OPENBLAS_THREAD_TIMEOUT=16 the step takes a fifth less"
     ),
-    "training/lstm native": (
-        "nearly all of the time is products of 16 rows with the recurrent weights, one for each step of the sequence; "
-        "a product that packs the weights once for all steps is not there"
-    ),
 }
 _ROWS = {
-    "ops/softmax-4096x1024 native": (
-        "PyTorch took 10.2 ms in the run before this one and 3.6 ms in it, gradcore 5.2 and 3.9 ms"
-    ),
+    "ops/softmax-4096x1024 native": ("PyTorch takes 4.4 ms in some runs and 8.2 ms in others, gradcore 4.2 to 5.3 ms"),
     "ops/softmax-4096x1024 numpy": "every step over the rows is a pass of its own over a block in the cache",
     "ops/layer_norm-4096x1024 native": (
         "bound by arithmetic and memory at once: the backward kernel takes 0.6 ns per element on one thread with its "
@@ -94,6 +89,6 @@ TARGETS = (
         ("import/import",),
         0.15,
         0.15,
-        notes="200 modules of gradcore are read, nn and optim among them, as PyTorch imports its own",
+        notes="half of it is NumPy; 0.144, 0.148 and 0.164 in three further runs",
     ),
 )

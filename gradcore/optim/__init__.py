@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from .._lazy import lazily as _lazily
 from .adam import Adam, Adamax, AdamW, NAdam, RAdam
 from .adaptive import Adadelta, Adagrad, RMSprop, Rprop
-from .lbfgs import LBFGS
-from .muon import Muon
 from .optimizer import Optimizer
 from .sgd import SGD
 
@@ -32,5 +30,9 @@ __all__ = [
 
 if _TYPE_CHECKING:
     from . import lr_scheduler, swa_utils
+    from .lbfgs import LBFGS
+    from .muon import Muon
 
-__getattr__ = _lazily(__name__, {"lr_scheduler": "lr_scheduler", "swa_utils": "swa_utils"})
+__getattr__ = _lazily(
+    __name__, {"LBFGS": "lbfgs", "Muon": "muon", "lr_scheduler": "lr_scheduler", "swa_utils": "swa_utils"}
+)
