@@ -101,6 +101,23 @@ def test_many_units(device: str) -> None:
         close(a, b, 1e-5, 1e-6)
 
 
+@pytest.mark.parametrize(
+    "kind, name",
+    [("LSTM", "c_0"), *((kind, name) for kind in KINDS for name in ("hx", "weight_hh", "bias_hh", "bias_ih"))],
+)
+@pytest.mark.parametrize("change", [lambda t: t.double(), lambda t: t[..., :-1].contiguous()], ids=["dtype", "shape"])
+def test_what_kernels_read_is_checked(kind: str, name: str, change: Callable[[Any], Any], device: str) -> None:
+    """A parameter or a state of another dtype or shape is refused, never read as what it is not."""
+    module = getattr(gc.nn, kind)(3, 40).to(device)
+    states = {state: gc.zeros(1, 12, 40, device=device) for state in (("hx", "c_0") if kind == "LSTM" else ("hx",))}
+    if name in states:
+        states[name] = change(states[name])
+    else:
+        setattr(module, f"{name}_l0", gc.nn.Parameter(change(getattr(module, f"{name}_l0").detach())))
+    with pytest.raises(RuntimeError):
+        module(gc.randn(5, 12, 3, device=device), tuple(states.values()) if kind == "LSTM" else states["hx"])
+
+
 def test_dropout_between_layers() -> None:
     gc.manual_seed(0)
     module = gc.nn.GRU(3, 4, 2, dropout=0.5)

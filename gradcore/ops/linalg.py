@@ -13,7 +13,8 @@ from .precision import CUDA_WIDEST, LOWER
 from .shape import Shape, squeeze, transpose, unsqueeze, with_rank
 
 
-def _check(op: str, a: Array, b: Array, names: tuple[str, str] = ("input", "other")) -> None:
+def check_alike(op: str, a: Array, b: Array, names: tuple[str, str] = ("input", "other")) -> None:
+    """MixedDevices or RuntimeError unless two arrays are on one device and of one dtype."""
     if a.dtype is b.dtype and backend_of(a) is backend_of(b):
         return
     one_backend(op, (a, b), names)
@@ -60,7 +61,7 @@ def _product_name(node: Any) -> str:
 @array_op(grad_name=_product_name, linear=["input", "other"], precision=LOWER)
 def matmul(input: Array, other: Array) -> Array:
     """The matrix product, with broadcast batch dimensions; a vector is a row on the left, a column on the right."""
-    _check("matmul", input, other)
+    check_alike("matmul", input, other)
     _check_matmul(input.shape, other.shape)
     try:
         return backend_of(input).matmul(input, other)
@@ -109,7 +110,7 @@ matmul.derivative(input=_matmul_input, other=_matmul_other)
 @array_op(grad_name="MmBackward0", linear=["input", "mat2"], precision=LOWER)
 def mm(input: Array, mat2: Array) -> Array:
     """The product of two matrices (n, k) and (k, m): (n, m)."""
-    _check("mm", input, mat2, ("self", "mat2"))
+    check_alike("mm", input, mat2, ("self", "mat2"))
     _check_mm(input.shape, mat2.shape)
     return backend_of(input).matmul(input, mat2)
 
@@ -138,7 +139,7 @@ mm.derivative(input=lambda g, mat2: mm(g, transposed(mat2)), mat2=lambda g, inpu
 @array_op(linear=["input", "mat2"], precision=LOWER)
 def bmm(input: Array, mat2: Array) -> Array:
     """The products of a batch of matrices (b, n, k) and (b, k, m): (b, n, m)."""
-    _check("bmm", input, mat2, ("self", "mat2"))
+    check_alike("bmm", input, mat2, ("self", "mat2"))
     _check_bmm(input.shape, mat2.shape)
     return backend_of(input).matmul(input, mat2)
 
@@ -164,7 +165,7 @@ def dot(input: Array, tensor: Array) -> Array:
             f"dot : expected both vectors to have same dtype, but found {given} and {other}; convert one, as in "
             "tensor.to(input.dtype)"
         )
-    _check("dot", input, tensor, ("self", "tensor"))
+    check_alike("dot", input, tensor, ("self", "tensor"))
     _check_dot(input.shape, tensor.shape)
     return backend_of(input).matmul(input, tensor)
 
@@ -191,7 +192,7 @@ def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
 
 
 def _check_linear(input: Array, weight: Array, bias: Array | None) -> None:
-    _check("linear", input, weight, ("input", "weight"))
+    check_alike("linear", input, weight, ("input", "weight"))
     if weight.ndim != 2 or input.ndim == 0 or input.shape[-1] != weight.shape[1]:
         if weight.ndim == 2 and input.ndim == 2:
             text = f"{input.shape[0]}x{input.shape[1]} and {weight.shape[1]}x{weight.shape[0]}"
@@ -201,7 +202,7 @@ def _check_linear(input: Array, weight: Array, bias: Array | None) -> None:
             f"{list(weight.shape)}"
         )
     if bias is not None:
-        _check("linear", input, bias, ("input", "bias"))
+        check_alike("linear", input, bias, ("input", "bias"))
         if bias.shape not in (weight.shape[:1], ()):
             raise RuntimeError(
                 f"linear(): expected bias of shape [{weight.shape[0]}], got {list(bias.shape)} for weight "

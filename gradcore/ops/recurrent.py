@@ -17,9 +17,9 @@ from ..expr.calculus import gradients
 from ..expr.graph import make_const, make_input
 from .activations import relu
 from .arithmetic import add, mul, sub
-from .core import array_op, one_backend, whole
+from .core import array_op, whole
 from .functions import sigmoid, tanh
-from .linalg import linear
+from .linalg import check_alike, linear
 from .precision import LOWER
 from .shape import narrow, squeeze, stack
 
@@ -107,7 +107,24 @@ def _given(cell: str, arrays: Sequence[Array | None], reverse: bool) -> tuple[Di
 
 def _run(cell: str, arrays: Sequence[Array | None], reverse: bool) -> Layer:
     """All steps."""
-    return layer(one_backend(cell, arrays, _INPUTS), *_given(cell, arrays, reverse))
+    _check(cell, arrays)
+    return layer(backend_of(arrays[0]), *_given(cell, arrays, reverse))
+
+
+def _check(cell: str, arrays: Sequence[Any]) -> None:
+    """RuntimeError unless the arrays have the device, dtype and shapes by which kernels read them."""
+    x, _, _, weight, *_, projection = arrays
+    (_, rows, features), units = x.shape, weight.shape[0]
+    size = units // _CELLS[cell][1]
+    n = size if projection is None else projection.shape[0]
+    shapes = (x.shape, (rows, n), (rows, size), (units, features), (units, n), (units,), (units,), (n, size))
+    for array, shape, name in zip(arrays, shapes, _INPUTS):
+        if array is not None:
+            check_alike(cell, x, array, ("input", name))
+            if array.shape != shape:
+                raise RuntimeError(
+                    f"{cell}(): expected {name} to have shape {list(shape)}, but got {list(array.shape)}"
+                )
 
 
 def _gradients(
