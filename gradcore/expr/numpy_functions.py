@@ -30,6 +30,7 @@ def sign(x: Any, out: Any = None) -> Any:
 
 # Elements from which floats are kept or made 0 by their bits.
 _MANY = 1024
+_INTEGERS = {size: np.dtype(f"i{size}") for size in (2, 4, 8)}
 
 
 def where(condition: Any, a: Any, b: Any, out: Any = None) -> Any:
@@ -39,7 +40,10 @@ def where(condition: Any, a: Any, b: Any, out: Any = None) -> Any:
     guesses the condition.
     """
     if out is None:
-        return _chosen(condition, a, b)
+        kept = b if _is_zero(a) else a
+        if not (kept is b or _is_zero(b)) or not _pays(condition, kept):
+            return np.where(condition, a, b)
+        out = np.empty_like(kept)
     if isinstance(condition, (bool, int, float)):  # of numbers alone: the same for all elements
         np.copyto(out, a if condition else b, casting="unsafe")
         return out
@@ -49,43 +53,34 @@ def where(condition: Any, a: Any, b: Any, out: Any = None) -> Any:
         np.copyto(out, b, casting="unsafe")
         np.copyto(out, a, casting="unsafe", where=condition)
         return out
-    kind = np.dtype(f"i{out.itemsize}")
-    result, truth = out.view(kind), condition.view(np.int8)
-    mask = np.empty(out.shape, kind)
+    result = out.view(_INTEGERS[out.itemsize])
     if _is_zero(a):
-        np.subtract(truth, 1, out=mask)  # all bits where the condition fails
-        np.bitwise_and(_bits(b, out.dtype), mask, out=result)
-        return out
-    np.negative(truth, out=mask)
-    if _is_zero(b):
-        np.bitwise_and(_bits(a, out.dtype), mask, out=result)
-        return out
-    b = _bits(b, out.dtype)
-    np.bitwise_xor(_bits(a, out.dtype), b, out=result)
-    np.bitwise_and(result, mask, out=result)
-    np.bitwise_xor(result, b, out=result)
+        result[...] = condition
+        result -= 1  # all bits where the condition fails
+        result &= _bits(b, out.dtype)
+    elif _is_zero(b):
+        result[...] = condition
+        np.negative(result, out=result)
+        result &= _bits(a, out.dtype)
+    else:
+        mask = condition.astype(result.dtype)
+        np.negative(mask, out=mask)
+        b = _bits(b, out.dtype)
+        np.bitwise_xor(_bits(a, out.dtype), b, out=result)
+        result &= mask
+        result ^= b
     return out
 
 
-def _chosen(condition: Any, a: Any, b: Any) -> Any:
-    kept = b if _is_zero(a) else a
-    if (
-        condition.__class__ is not np.ndarray
-        or condition.dtype != np.bool_
-        or kept.__class__ is not np.ndarray
-        or kept.size < _MANY
-        or kept.shape != condition.shape
-        or kept.dtype.kind != "f"
-        or not (kept is b or _is_zero(b))
-    ):
-        return np.where(condition, a, b)
-    bits = condition.astype(f"i{kept.itemsize}")
-    if kept is b:
-        bits -= 1
-    else:
-        np.negative(bits, out=bits)
-    bits &= kept.view(bits.dtype)
-    return bits.view(kept.dtype)
+def _pays(condition: Any, kept: Any) -> bool:
+    """Whether it is faster to keep or drop elements by their bits."""
+    return (
+        condition.__class__ is np.ndarray
+        and kept.__class__ is np.ndarray
+        and kept.size >= _MANY
+        and kept.shape == condition.shape
+        and kept.dtype.kind == "f"
+    )
 
 
 def _is_zero(value: Any) -> bool:
@@ -93,7 +88,7 @@ def _is_zero(value: Any) -> bool:
 
 
 def _bits(value: Any, dtype: np.dtype) -> Any:
-    return np.asarray(value, dtype).view(f"i{dtype.itemsize}")
+    return np.asarray(value, dtype).view(_INTEGERS[dtype.itemsize])
 
 
 def erf(x: Any, out: Any = None) -> Any:

@@ -90,10 +90,16 @@ def over_rows(kernel: Kernel, arguments: tuple[Any, ...], rows: int, columns: in
     return min((row for row in found if row is not None and row >= 0), default=-1)
 
 
-def over_items(kernel: Kernel, arguments: tuple[Any, ...], items: int, elements: int, *rest: Any) -> None:
-    """`kernel(*arguments, begin, end, *rest)` for all items, of so many elements each."""
+def over_items(
+    kernel: Kernel, arguments: tuple[Any, ...], items: int, elements: int, *rest: Any, piece: int = 0
+) -> None:
+    """`kernel(*arguments, begin, end, *rest)` for all items, of so many elements each.
+
+    No piece of work has fewer than `piece` items; by default as many as have `GRAIN` elements.
+    """
     if items * elements < GRAIN:
         kernel.short(*arguments, 0, items, *rest)
     else:
         run = kernel.long
-        parallel(lambda begin, end: run(*arguments, begin, end, *rest), items, max(1, GRAIN // max(elements, 1)))
+        grain = piece or max(1, GRAIN // max(elements, 1))
+        parallel(lambda begin, end: run(*arguments, begin, end, *rest), items, grain)

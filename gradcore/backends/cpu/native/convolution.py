@@ -15,8 +15,8 @@ from ...base import Array
 from ...cpp.types import FLOAT32, FLOAT64
 from ...sliding import Sliding, in_space
 from ..backend import CpuBackend
-from ..threads import get_num_threads, parallel
-from .calls import GRAIN, kernels, over_items
+from ..threads import get_num_threads
+from .calls import kernels, over_items
 
 # Elements that a row of places should have, and bytes that the planes of several images may take.
 _ROW, _PLANES = 1024, 1 << 18
@@ -173,9 +173,7 @@ class NativeConvolution(CpuBackend):
         kernel = native.weight_gradient if several else native.weight_gradient_by_dots
         arguments = (x, grad, result, at.geometry, at.taps)
         items = groups * (channels if several else out)
-        if x.size + grad.size < GRAIN:
-            kernel.short(*arguments, 0, items)
-        else:  # each piece lays out the gradient, or the input, for itself
-            run = kernel.long
-            parallel(lambda begin, end: run(*arguments, begin, end), items, ceil(items / get_num_threads()))
+        # Each piece lays out the gradient, or the input, for itself, so no thread takes more than one.
+        piece = ceil(items / get_num_threads())
+        over_items(kernel, arguments, items, ceil((x.size + grad.size) / items), piece=piece)
         return result

@@ -13,8 +13,8 @@ from ...cpp import cells
 from ...cpp.types import computed
 from ...recurrence import Cell, Direction, Layer, Slopes, Step
 from ..backend import CpuBackend
-from ..threads import get_num_threads, parallel
-from .calls import GRAIN, Kernel, functions
+from ..threads import get_num_threads
+from .calls import Kernel, functions, over_items
 
 # Rows that a kernel multiplies together: with fewer it reads the weights as often.
 _ROWS = 8
@@ -47,14 +47,9 @@ def _kernels(cell: Cell, dtype: np.dtype) -> SimpleNamespace | None:
 
 def _over_rows(kernel: Kernel, arrays: tuple[Array | None, ...], made: Layer, gates: int, reverse: bool) -> None:
     (steps, rows, width), size = made.out.shape, made.hidden.shape[2]
-    numbers = (steps, rows, size, width, reverse)
-    elements = steps * gates * size
-    if rows * elements < GRAIN:
-        kernel.short(*arrays, 0, rows, *numbers)
-    else:
-        # Each thread packs the weights for itself, so none takes more than one piece.
-        run, grain = kernel.long, max(_ROWS, GRAIN // elements, ceil(rows / get_num_threads()))
-        parallel(lambda begin, end: run(*arrays, begin, end, *numbers), rows, grain)
+    # Each piece packs the weights for itself, so no thread takes more than one.
+    piece = max(_ROWS, ceil(rows / get_num_threads()))
+    over_items(kernel, arrays, rows, steps * gates * size, steps, rows, size, width, reverse, piece=piece)
 
 
 class NativeRecurrence(CpuBackend):
